@@ -1,0 +1,101 @@
+"""Training checkpoints: safetensors with everything a run needs to go on bit for bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from restore_manifests.errors import ModelError, StorageError
+from restore_models.architecture import Architecture
+from restore_models.network import RestorationNet
+
+__all__ = ["Checkpoint", "load_checkpoint", "load_network", "save_checkpoint"]
+
+_FORMAT = "restore.checkpoint/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`tensors` hold `weights.*`, `average.*` (the moving average, which is what is used) and, in a
+    checkpoint that training can go on from, `first.*` and `second.*` (AdamW's moments)."""
+
+    architecture: Architecture
+    step: int
+    tensors: dict[str, Tensor]
+    notes: dict[str, Any]
+    """JSON values: the configuration, the evaluation log, the training images."""
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors of one group by parameter name."""
+        start = prefix + "."
+        return {name.removeprefix(start): t for name, t in self.tensors.items() if name.startswith(start)}
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Written beside `path` and renamed into place: a crash leaves the old checkpoint or the new one.
+
+    Raises:
+        StorageError: if the folder cannot be written.
+    """
+    metadata = {
+        "format": _FORMAT,
+        "architecture": json.dumps(checkpoint.architecture.to_dict(), sort_keys=True),
+        "step": str(checkpoint.step),
+        "notes": json.dumps(checkpoint.notes, sort_keys=True),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(save(tensors, metadata))
+        partial.replace(path)
+    except OSError as problem:
+        raise StorageError(
+            f"The checkpoint {path} cannot be written: {problem.strerror}.",
+            hint="Free some space or name another folder with --out.",
+        ) from problem
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The reverse of `save_checkpoint`.
+
+    Raises:
+        ModelError: if the file is missing, damaged, or not a checkpoint of restore.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ModelError(
+                    f"{path.name} is not a checkpoint of restore.", hint="Use one made by restore train."
+                )
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 -- not a dict
+        return Checkpoint(
+            Architecture.from_dict(json.loads(metadata["architecture"])),
+            int(metadata["step"]),
+            tensors,
+            json.loads(metadata["notes"]),
+        )
+    except (OSError, SafetensorError, KeyError, ValueError) as problem:
+        raise ModelError(
+            f"The checkpoint {path.name} is missing or damaged.",
+            hint="Restore the file, or train again with restore train.",
+        ) from problem
+
+
+def load_network(path: Path) -> RestorationNet:
+    """The network of a checkpoint with its averaged weights, ready to evaluate."""
+    checkpoint = load_checkpoint(path)
+    network = RestorationNet(checkpoint.architecture)
+    try:
+        network.load_state_dict(checkpoint.group("average"))
+    except RuntimeError as problem:
+        raise ModelError(f"The checkpoint {path.name} does not fit its own architecture.") from problem
+    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]  # torch's overloads leave out channels_last

@@ -1,0 +1,142 @@
+"""Training images: photographs from a folder and pages rendered here, as seeded patches."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from restore_manifests.errors import UsageError
+from restore_models.degradations import FloatImage, degrade
+
+__all__ = ["Batch", "PatchSource", "held_out", "load_photographs", "render_page"]
+
+_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+_MARGIN = 16
+"""Pixels round a patch that take part in its degradation and are then cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`clean` and `degraded`: (batch, 3, size, size) float32 in [0, 1] nominally; `estimates`: (batch, 4)."""
+
+    clean: NDArray[np.float32]
+    degraded: NDArray[np.float32]
+    estimates: NDArray[np.float32]
+
+
+def held_out(path: Path) -> bool:
+    """Whether a photograph is kept from training, for validation and calibration: one in sixteen, by name."""
+    return hashlib.sha256(path.name.encode()).digest()[0] < 16
+
+
+def load_photographs(folder: Path, *, validation: bool) -> list[NDArray[np.uint8]]:
+    """The photographs below `folder`, uint8 RGB: those held out, or all others.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _EXTENSIONS)
+    images: list[NDArray[np.uint8]] = []
+    for path in found:
+        if held_out(path) != validation:
+            continue
+        decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        if decoded is not None and min(decoded.shape[:2]) >= 64 + 2 * _MARGIN:
+            images.append(np.ascontiguousarray(decoded[:, :, ::-1]).astype(np.uint8, copy=False))
+    if not images:
+        part = "held-out " if validation else ""
+        raise UsageError(
+            f"No {part}training image was found in {folder}.",
+            hint="Name a folder of PNG, JPEG, TIFF or WebP images of at least 96x96 pixels with --data.",
+        )
+    return images
+
+
+def render_page(rng: np.random.Generator, size: int = 384) -> NDArray[np.uint8]:
+    """A rendered page, label or sign: random letters in random sizes on a light or dark ground, uint8 RGB."""
+    ground = rng.integers(150, 256, 3) if rng.random() < 0.8 else rng.integers(0, 110, 3)
+    ink = rng.integers(0, 90, 3) if ground.mean() > 128 else rng.integers(170, 256, 3)
+    page = Image.new("RGB", (size, size), tuple(int(v) for v in ground))
+    draw = ImageDraw.Draw(page)
+    letters = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.,:;-()&/ "))
+    y = 4
+    while y < size:
+        height = int(rng.choice([9, 10, 11, 12, 13, 14, 16, 20, 28, 44, 64]))
+        text = "".join(rng.choice(letters, int(2.2 * size / height) + 2))
+        font = ImageFont.load_default(size=height)
+        draw.text((int(rng.integers(-8, 8)), y), text, font=font, fill=tuple(int(v) for v in ink))
+        y += int(height * 1.35) + int(rng.integers(0, 5))
+        if rng.random() < 0.12:
+            draw.line([(0, y), (size, y)], fill=tuple(int(v) for v in ink), width=int(rng.integers(1, 4)))
+            y += 6
+    return np.asarray(page)
+
+
+class PatchSource:
+    """Patches by step number: the same seed and step give the same batch on every machine and run."""
+
+    def __init__(
+        self,
+        photographs: list[NDArray[np.uint8]],
+        *,
+        seed: int,
+        shares: dict[str, float],
+        page_share: float,
+        grey_share: float,
+    ) -> None:
+        self._seed = seed
+        self._shares = shares
+        self._page_share = page_share
+        self._grey_share = grey_share
+        self._photographs = photographs
+        areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
+        # The square root: large photographs count more, but do not crowd out the small ones.
+        self._weights = np.sqrt(areas) / np.sqrt(areas).sum()
+        self._pages = (
+            [render_page(np.random.default_rng([seed, 7, i])) for i in range(96)] if page_share else []
+        )
+
+    def batch(self, step: int, count: int, size: int) -> Batch:
+        """The batch of one step: `count` patches of `size` pixels square."""
+        clean = np.empty((count, 3, size, size), np.float32)
+        degraded = np.empty_like(clean)
+        estimates = np.empty((count, 4), np.float32)
+        for index in range(count):
+            rng = np.random.default_rng([self._seed, step, index])
+            patch = self._patch(rng, size + 2 * _MARGIN)
+            worse, applied = degrade(patch, rng, self._shares)
+            inner = slice(_MARGIN, _MARGIN + size)
+            clean[index] = patch[inner, inner].transpose(2, 0, 1)
+            degraded[index] = worse[inner, inner].transpose(2, 0, 1)
+            estimates[index] = applied.targets()
+        return Batch(clean, degraded, estimates)
+
+    def _patch(self, rng: np.random.Generator, side: int) -> FloatImage:
+        if self._pages and rng.random() < self._page_share:
+            image = self._pages[int(rng.integers(len(self._pages)))]
+        else:
+            image = self._photographs[int(rng.choice(len(self._photographs), p=self._weights))]
+        height, width = image.shape[:2]
+        if min(height, width) < side:
+            image = np.pad(
+                image, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)), mode="symmetric"
+            )
+            height, width = image.shape[:2]
+        y = int(rng.integers(height - side + 1))
+        x = int(rng.integers(width - side + 1))
+        patch = image[y : y + side, x : x + side]
+        turn = int(rng.integers(8))
+        patch = np.rot90(patch, turn % 4)
+        if turn >= 4:
+            patch = patch[:, ::-1]
+        result = np.ascontiguousarray(patch).astype(np.float32) / np.float32(255.0)
+        if rng.random() < self._grey_share:
+            grey = result @ np.array([0.299, 0.587, 0.114], np.float32)
+            result = np.repeat(grey[:, :, None], 3, axis=2)
+        return result

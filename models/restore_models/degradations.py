@@ -1,0 +1,230 @@
+"""What happens to pictures: seeded degradations with a record of what was applied.
+
+All functions take and return float32 images of shape (height, width, 3), RGB, sRGB-encoded, nominally in
+[0, 1], and draw only from the generator they are given, so that a seed says everything. Gaussian noise
+under the published protocol is neither clipped nor quantised; what comes from a file always is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Applied",
+    "FloatImage",
+    "blur_kernel",
+    "camera",
+    "degrade",
+    "downscale",
+    "gaussian_noise",
+    "jpeg",
+    "quantise",
+]
+
+FloatImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done to one image; also what the estimate head learns to say.
+
+    `noise_sigma` is the noise's standard deviation in 8-bit levels, `blur_sigma` the kernel's in pixels,
+    `jpeg_loss` 100 minus the quality (0: not compressed), `scale_log2` how many halvings of resolution.
+    """
+
+    noise_sigma: float = 0.0
+    blur_sigma: float = 0.0
+    jpeg_loss: float = 0.0
+    scale_log2: float = 0.0
+
+    def targets(self) -> tuple[float, float, float, float]:
+        """The estimate head's targets, each scaled to about [0, 2]."""
+        return (self.noise_sigma / 25.0, self.blur_sigma, self.jpeg_loss / 50.0, self.scale_log2)
+
+
+def quantise(image: FloatImage) -> FloatImage:
+    """What an 8-bit file keeps: clipped to [0, 1] and rounded to 255ths."""
+    return np.round(np.clip(image, 0.0, 1.0) * np.float32(255.0)) / np.float32(255.0)
+
+
+def gaussian_noise(image: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
+    """Additive white Gaussian noise of `sigma` 8-bit levels, not clipped."""
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    return image + noise * np.float32(sigma / 255.0)
+
+
+def jpeg(image: FloatImage, quality: int, *, subsample: bool = True) -> FloatImage:
+    """Compressed as JPEG and decoded again (libjpeg-turbo through OpenCV)."""
+    levels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if subsample else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    _, data = cv2.imencode(".jpg", levels[:, :, ::-1], options)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # noqa: S101 -- it was encoded one line above
+    return decoded[:, :, ::-1].astype(np.float32) / np.float32(255.0)
+
+
+def blur_kernel(kind: str, sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A kernel whose standard deviation along its axes is about `sigma` pixels; sums to one.
+
+    `gaussian`, `defocus` (a disc of radius 2 sigma) or `motion` (a line, at a random angle).
+    """
+    size = 2 * int(np.ceil(3.5 * sigma)) + 1
+    axis = np.arange(size, dtype=np.float32) - size // 2
+    x, y = np.meshgrid(axis, axis)
+    if kind == "gaussian":
+        kernel = np.exp(-(x**2 + y**2) / (2 * sigma**2))
+    elif kind == "defocus":
+        kernel = np.clip(2 * sigma + 0.5 - np.hypot(x, y), 0.0, 1.0)
+    else:
+        angle = rng.uniform(0.0, np.pi)
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = -x * np.sin(angle) + y * np.cos(angle)
+        half = np.sqrt(3.0) * sigma
+        kernel = np.clip(half + 0.5 - np.abs(along), 0.0, 1.0) * np.clip(1.0 - np.abs(across), 0.0, 1.0)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def downscale(image: FloatImage, factor: int, method: str) -> FloatImage:
+    """Reduced by `factor` (antialiased bicubic or bilinear, nearest, or area mean) and enlarged bicubically."""
+    height, width = image.shape[:2]
+    methods = {"nearest": cv2.INTER_NEAREST, "area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR}
+    size = (width // factor, height // factor)
+    if method == "bicubic":
+        small = _antialiased_bicubic(image, factor)
+    else:
+        source = cv2.blur(image, (factor, factor)) if method == "bilinear" else image
+        small = cv2.resize(source, size, interpolation=methods[method])
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+
+
+def _antialiased_bicubic(image: FloatImage, factor: int) -> FloatImage:
+    """MATLAB's imresize for whole factors: a bicubic kernel (a = -0.5) stretched by the factor."""
+    span = 4 * factor
+    centre = (factor - 1) / 2.0
+    start = int(np.floor(centre - span / 2.0 + 1e-9)) + 1
+    offsets = np.arange(start, start + span)
+    t = np.abs((offsets - centre) / factor)
+    weights = np.where(
+        t <= 1, 1.5 * t**3 - 2.5 * t**2 + 1, np.where(t < 2, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2, 0.0)
+    )
+    weights = (weights / weights.sum()).astype(np.float32)
+    before, after = max(0, -start), max(0, int(offsets[-1]) - (factor - 1))
+    for axis in (0, 1):
+        pads = [(0, 0)] * 3
+        pads[axis] = (before, after)
+        padded = np.pad(image, pads, mode="symmetric")
+        count = image.shape[axis] // factor
+        total = np.zeros([count if i == axis else n for i, n in enumerate(image.shape)], np.float32)
+        for tap, weight in enumerate(weights):
+            first = tap + start + before
+            index = slice(first, first + count * factor, factor)
+            piece = padded[index] if axis == 0 else padded[:, index]
+            total += weight * piece[tuple(slice(0, n) for n in total.shape)]
+        image = total
+    return image
+
+
+def camera(image: FloatImage, gain: float, rng: np.random.Generator) -> FloatImage:
+    """A sensor's way: to linear light, white balance undone, RGGB mosaic, shot and read noise, and back.
+
+    `gain` scales the noise: variance = 0.01 gain x + (0.02 gain)^2 in linear light, 10-bit quantised.
+    """
+    linear = np.clip(image, 0.0, 1.0) ** np.float32(2.2)
+    balance = np.array([rng.uniform(1.5, 2.4), 1.0, rng.uniform(1.4, 2.2)], np.float32)
+    raw = linear / balance
+    mosaic = raw[:, :, 1].copy()
+    mosaic[0::2, 0::2] = raw[0::2, 0::2, 0]
+    mosaic[1::2, 1::2] = raw[1::2, 1::2, 2]
+    spread = np.sqrt(0.01 * gain * mosaic + (0.02 * gain) ** 2).astype(np.float32)
+    mosaic = mosaic + spread * rng.standard_normal(mosaic.shape, dtype=np.float32)
+    levels = np.round(np.clip(mosaic + 64 / 1023, 0.0, 1.0) * 1023.0).astype(np.uint16)
+    rgb = cv2.cvtColor(levels, cv2.COLOR_BayerRGGB2RGB).astype(np.float32) / np.float32(1023.0) - 64 / 1023
+    return (np.clip(rgb * balance, 0.0, 1.0) ** np.float32(1 / 2.2)).astype(np.float32)
+
+
+def _rms(noisy: FloatImage, quiet: FloatImage) -> float:
+    return float(np.sqrt(np.mean((noisy - quiet) ** 2)) * 255.0)
+
+
+def _only_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    sigma = rng.uniform(0.0, 55.0)
+    noisy = gaussian_noise(image, sigma, rng)
+    return (quantise(noisy) if rng.random() < 0.25 else noisy), Applied(noise_sigma=sigma)
+
+
+def _only_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    quality = int(rng.integers(8, 96))
+    if rng.random() < 0.2:
+        image = np.roll(jpeg(image, int(rng.integers(40, 96))), rng.integers(0, 8, 2), (0, 1))
+        return jpeg(image, quality), Applied(jpeg_loss=100 - quality)
+    return jpeg(image, quality, subsample=rng.random() < 0.5), Applied(jpeg_loss=100 - quality)
+
+
+def _blurred(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    kind = ("gaussian", "gaussian", "defocus", "motion")[int(rng.integers(4))]
+    sigma = rng.uniform(0.5, 3.0)
+    blurred = cv2.filter2D(image, -1, blur_kernel(kind, sigma, rng), borderType=cv2.BORDER_REFLECT)
+    applied = Applied(blur_sigma=sigma)
+    if rng.random() < 0.7:
+        noise = rng.uniform(0.0, 12.0)
+        blurred, applied = gaussian_noise(blurred, noise, rng), replace(applied, noise_sigma=noise)
+    if rng.random() < 0.3:
+        quality = int(rng.integers(40, 96))
+        blurred, applied = jpeg(blurred, quality), replace(applied, jpeg_loss=100 - quality)
+    return quantise(blurred), applied
+
+
+def _reduced(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    factor = 2 if rng.random() < 0.5 else 4
+    method = ("bicubic", "bicubic", "area", "bilinear", "nearest")[int(rng.integers(5))]
+    applied = Applied(scale_log2=float(np.log2(factor)))
+    small = downscale(image, factor, method)
+    if rng.random() < 0.3:
+        noise = rng.uniform(0.0, 15.0)
+        small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
+    return quantise(small), applied
+
+
+def _mixed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """What a real file has been through: sensor or Poisson noise, then JPEG."""
+    if rng.random() < 0.4:
+        gain = rng.uniform(0.0, 1.5)
+        noisy = camera(image, gain, rng)
+    else:
+        photons = np.exp(rng.uniform(np.log(20.0), np.log(2000.0)))
+        noisy = (rng.poisson(np.clip(image, 0, 1) * photons) / photons).astype(np.float32)
+        noisy = gaussian_noise(noisy, rng.uniform(0.0, 10.0), rng)
+    sigma = min(_rms(noisy, image), 80.0)
+    if rng.random() < 0.7:
+        quality = int(rng.integers(25, 96))
+        return jpeg(noisy, quality), Applied(noise_sigma=sigma, jpeg_loss=100 - quality)
+    return quantise(noisy), Applied(noise_sigma=sigma)
+
+
+def _untouched(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    return quantise(image), Applied()
+
+
+_KINDS: dict[str, Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Applied]]] = {
+    "gaussian": _only_gaussian,
+    "jpeg": _only_jpeg,
+    "blur": _blurred,
+    "reduced": _reduced,
+    "mixed": _mixed,
+    "none": _untouched,
+}
+
+
+def degrade(
+    image: FloatImage, rng: np.random.Generator, shares: dict[str, float]
+) -> tuple[FloatImage, Applied]:
+    """One degradation, its kind drawn by `shares` (weights by name: gaussian, jpeg, blur, reduced, mixed, none)."""
+    names = sorted(shares)
+    weights = np.array([shares[name] for name in names], dtype=np.float64)
+    return _KINDS[names[int(rng.choice(len(names), p=weights / weights.sum()))]](image, rng)

@@ -1,0 +1,157 @@
+"""The network in floating point, for training and for the labelled preview."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from restore_models.architecture import Architecture, Graph, Node, Operation, build_graph
+
+__all__ = ["RestorationNet", "from_network_units", "relative_positions", "to_network_units", "window_mask"]
+
+
+def to_network_units(image: Tensor) -> Tensor:
+    """From [0, 1] samples to the network's units, (1020 x - 510) / 512.
+
+    One step of 2^-9 is a quarter of an 8-bit level, so that 8-bit samples are whole numbers of steps.
+    """
+    return (image * 1020.0 - 510.0) / 512.0
+
+
+def from_network_units(values: Tensor) -> Tensor:
+    """The reverse of `to_network_units`."""
+    return (values * 512.0 + 510.0) / 1020.0
+
+
+def relative_positions(window: int) -> Tensor:
+    """Index of each (query, key) pair into a table of (2 window - 1)^2 offsets; shape (n, n), n = window^2.
+
+    Liu et al. 2021, section 3.2, "relative position bias".
+    """
+    steps = torch.arange(window)
+    y = steps.repeat_interleave(window)
+    x = steps.repeat(window)
+    dy = y[:, None] - y[None, :] + window - 1
+    dx = x[:, None] - x[None, :] + window - 1
+    return dy * (2 * window - 1) + dx
+
+
+def window_mask(height: int, width: int, window: int, shift: int) -> Tensor:
+    """Which keys of each window lie inside the image: bool, shape (windows, window^2).
+
+    Windows start `shift` positions above and left of the image; what lies outside is not attended to.
+    """
+    rows = (height + shift + window - 1) // window
+    columns = (width + shift + window - 1) // window
+    y = torch.arange(rows * window) - shift
+    x = torch.arange(columns * window) - shift
+    inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))[None, :]
+    inside = inside.reshape(rows, window, columns, window).permute(0, 2, 1, 3)
+    return inside.reshape(rows * columns, window * window)
+
+
+class RestorationNet(nn.Module):
+    """A graph with float parameters.
+
+    `forward` takes (batch, 3, height, width) in network units, both sides multiples of `graph.multiple`,
+    and returns `residual` (batch, 3, h, w), `interval` (batch, 6, h, w; three below then three above)
+    and `estimate` (batch, 4, h / lowest, w / lowest).
+    """
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__()
+        self.shape = shape
+        self.graph: Graph = build_graph(shape)
+        self.convs = nn.ModuleDict()
+        self.position_bias = nn.ParameterDict()
+        channels: dict[str, int] = {}
+        for node in self.graph.nodes:
+            channels[node.name] = node.channels
+            if node.operation is Operation.CONV:
+                self.convs[_key(node)] = _conv(node, channels[node.inputs[0]])
+            elif node.operation is Operation.ATTENTION:
+                self.position_bias[_key(node)] = nn.Parameter(
+                    torch.zeros((2 * node.window - 1) ** 2, node.heads)
+                )
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {"image": image}
+        outputs: dict[str, Tensor] = {}
+        last = last_readers(self.graph)
+        for node in self.graph.nodes:
+            if node.operation is Operation.OUTPUT:
+                outputs[node.name] = values[node.inputs[0]]
+            elif node.operation is not Operation.INPUT:
+                values[node.name] = self.run_node(node, [values[name] for name in node.inputs])
+            for name in node.inputs:
+                if last[name] == node.name:
+                    values.pop(name, None)
+        return outputs
+
+    def run_node(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """One operation on its inputs."""
+        match node.operation:
+            case Operation.CONV:
+                result = self.convs[_key(node)](inputs[0])
+                return functional.relu(result) if node.relu else result
+            case Operation.ADD:
+                return inputs[0] + inputs[1]
+            case Operation.FOLD:
+                return functional.pixel_unshuffle(inputs[0], node.block)
+            case Operation.UNFOLD:
+                return functional.pixel_shuffle(inputs[0], node.block)
+            case Operation.ATTENTION:
+                return _attention(node, inputs[0], self.position_bias[_key(node)])
+            case Operation.INPUT | Operation.OUTPUT:
+                return inputs[0]
+
+
+def last_readers(graph: Graph) -> dict[str, str]:
+    """For each node the last one that reads it, after which its result can be let go."""
+    return {source: node.name for node in graph.nodes for source in node.inputs}
+
+
+def _key(node: Node) -> str:
+    """Module names may not hold a full stop."""
+    return node.name.replace(".", "_")
+
+
+def _conv(node: Node, sources: int) -> nn.Conv2d:
+    if node.kernel == 2:
+        return nn.Conv2d(sources, node.channels, 2, stride=2)
+    conv = nn.Conv2d(sources, node.channels, node.kernel, padding=node.kernel // 2)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # a Conv2d made with a bias has one
+    if node.name.endswith((".conv2", ".project", ".mlp2")):
+        # Each residual branch starts small: without norms this is what keeps a deep sum in range.
+        nn.init.normal_(conv.weight, std=0.1 * (2.0 / (sources * node.kernel**2)) ** 0.5)
+    elif node.name.endswith(".head"):
+        nn.init.normal_(conv.weight, std=0.1 * (1.0 / (sources * node.kernel**2)) ** 0.5)
+    else:
+        gain = 2.0 if node.relu else 1.0
+        nn.init.normal_(conv.weight, std=(gain / (sources * node.kernel**2)) ** 0.5)
+    return conv
+
+
+def _attention(node: Node, qkv: Tensor, table: Tensor) -> Tensor:
+    batch, _, height, width = qkv.shape
+    window, shift, heads = node.window, node.shift, node.heads
+    rows = (height + shift + window - 1) // window
+    columns = (width + shift + window - 1) // window
+    below, right = rows * window - height - shift, columns * window - width - shift
+    padded = functional.pad(qkv, (shift, right, shift, below)) if shift or below or right else qkv
+    depth = node.channels // heads
+    # (batch, 3, heads, depth, rows, window, columns, window) -> (3, batch * windows, heads, window^2, depth)
+    split = padded.reshape(batch, 3, heads, depth, rows, window, columns, window)
+    split = split.permute(1, 0, 4, 6, 2, 5, 7, 3)
+    query, key, value = split.reshape(3, batch * rows * columns, heads, window * window, depth)
+    bias = table[relative_positions(window).reshape(-1).to(table.device)]
+    bias = bias.reshape(window * window, window * window, heads).permute(2, 0, 1)[None]
+    inside = window_mask(height, width, window, shift).to(qkv.device)
+    if not bool(inside.all()):
+        outside = (~inside).to(bias.dtype).mul(-1e4)[:, None, None, :]
+        bias = (bias + outside).repeat(batch, 1, 1, 1)
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+    mixed = mixed.reshape(batch, rows, columns, heads, window, window, depth).permute(0, 3, 6, 1, 4, 2, 5)
+    mixed = mixed.reshape(batch, node.channels, rows * window, columns * window)
+    return mixed[:, :, shift : shift + height, shift : shift + width]

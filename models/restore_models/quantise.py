@@ -1,0 +1,282 @@
+"""From float weights to an integer program, by calibration on held-out images (no fine-tuning).
+
+Activations get 12 bits and a power-of-two step each, chosen for the least mean squared error on the
+calibration images; weights get int8 and a power-of-two step per output channel, widened where the
+certificate asks for it. Queries and keys get 10 bits, so that their products stay below 2^23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from restore_manifests.errors import ModelError
+from restore_models.architecture import Node, Operation
+from restore_models.network import RestorationNet
+from restore_models.program import LIMIT, SCORE_STEPS, Instruction, Op, Program, check, exp_table
+
+__all__ = ["INPUT_EXPONENT", "quantise_network"]
+
+INPUT_EXPONENT = 9
+"""8-bit samples become 4 x - 510: a quarter of a level is one step of 2^-9."""
+_BOUND = 2047
+_SCORE_BOUND = 511
+_PROBABILITY_BITS = 11
+_SCORE_BITS = SCORE_STEPS.bit_length() - 1
+_SAMPLES = 4096
+
+
+@dataclass(frozen=True)
+class _Made:
+    exponent: int
+    bound: int
+
+
+class _Exporter:
+    def __init__(self, network: RestorationNet, samples: dict[str, NDArray[np.float32]]) -> None:
+        self.network = network
+        self.samples = samples
+        self.nodes = {node.name: node for node in network.graph.nodes}
+        self.made: dict[str, _Made] = {"image": _Made(INPUT_EXPONENT, _BOUND)}
+        self.instructions: list[Instruction] = []
+        self.tensors: dict[str, NDArray[Any]] = {"exp": exp_table()}
+        self.alias: dict[str, str] = {}
+        readers: dict[str, list[Node]] = {}
+        for node in network.graph.nodes:
+            for source in node.inputs:
+                readers.setdefault(source, []).append(node)
+        # A convolution read only by an addition is summed in the same accumulator as the other term.
+        self.fused = {
+            node.inputs[1]: node
+            for node in network.graph.nodes
+            if node.operation is Operation.ADD
+            and self.nodes[node.inputs[1]].operation is Operation.CONV
+            and len(readers[node.inputs[1]]) == 1
+        }
+
+    def export(self) -> dict[str, str]:
+        """Emits all instructions; returns the output names."""
+        outputs: dict[str, str] = {}
+        for node in self.network.graph.nodes:
+            match node.operation:
+                case Operation.CONV:
+                    if node.name.endswith(".qkv"):
+                        self._query_key_value(node)
+                    elif node.name not in self.fused:
+                        self._conv(node, node.name, node, None)
+                case Operation.ADD:
+                    if node.inputs[1] in self.fused:
+                        self._conv(self.nodes[node.inputs[1]], node.name, node, node.inputs[0])
+                    else:
+                        self._add(node)
+                case Operation.ATTENTION:
+                    self._attention(node)
+                case Operation.FOLD | Operation.UNFOLD:
+                    self._move(node)
+                case Operation.OUTPUT:
+                    outputs[node.name] = node.inputs[0]
+                case Operation.INPUT:
+                    pass
+        return outputs
+
+    def _parameters(self, node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        conv = self.network.convs[node.name.replace(".", "_")]
+        weight, bias = conv.weight, conv.bias
+        if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+            raise ModelError(f"The network has no weights for {node.name!r}.")
+        return weight.detach().cpu().double().numpy(), bias.detach().cpu().double().numpy()
+
+    def _conv(self, node: Node, name: str, measured: Node, addend: str | None) -> None:
+        weight, bias = self._parameters(node)
+        low = 0 if node.relu else -_BOUND
+        exponent = _best_exponent(self.samples[measured.name], low, _BOUND)
+        if node.name == "residual.head":
+            exponent = min(max(exponent, INPUT_EXPONENT), INPUT_EXPONENT + 2)
+        self._emit_conv(name, node, node.inputs[0], weight, bias, exponent, low, _BOUND, addend)
+
+    def _emit_conv(
+        self,
+        name: str,
+        node: Node,
+        source: str,
+        weight: NDArray[np.float64],
+        bias: NDArray[np.float64],
+        exponent: int,
+        low: int,
+        high: int,
+        addend: str | None,
+    ) -> None:
+        given = self.made[source]
+        added = self.made[addend] if addend else None
+        channels = weight.shape[0]
+        whole = np.zeros(weight.shape, np.int8)
+        offset = np.zeros(channels, np.int32)
+        shift = np.zeros(channels, np.int8)
+        addend_shift = np.zeros(channels, np.int8)
+        for c in range(channels):
+            step = _weight_exponent(weight[c], bias[c], given, exponent, added)
+            shift[c] = given.exponent + step - exponent
+            whole[c] = np.rint(weight[c] * 2.0**step)
+            half = (1 << int(shift[c])) >> 1
+            offset[c] = int(np.rint(bias[c] * 2.0 ** (given.exponent + step))) + half
+            if added:
+                addend_shift[c] = given.exponent + step - added.exponent
+        self.tensors |= {f"{name}.weight": whole, f"{name}.bias": offset, f"{name}.shift": shift}
+        inputs = (source,)
+        if addend:
+            self.tensors[f"{name}.addend_shift"] = addend_shift
+            inputs = (source, addend)
+        self.instructions.append(
+            Instruction(Op.CONV, name, inputs, channels, exponent, low, high, kernel=node.kernel)
+        )
+        self.made[name] = _Made(exponent, max(abs(low), high))
+
+    def _query_key_value(self, node: Node) -> None:
+        weight, bias = self._parameters(node)
+        sampled = self.samples[node.name]
+        reader = next(n for n in self.network.graph.nodes if node.name in n.inputs)
+        width = reader.channels
+        depth = width // reader.heads
+        for index, part in enumerate("qkv"):
+            rows = slice(index * width, (index + 1) * width)
+            scale = depth**-0.5 if part == "q" else 1.0
+            bound = _BOUND if part == "v" else _SCORE_BOUND
+            values = sampled[:, rows] * np.float32(scale)
+            exponent = _best_exponent(values, -bound, bound)
+            name = f"{reader.name}.{part}"
+            self._emit_conv(
+                name, node, node.inputs[0], weight[rows] * scale, bias[rows] * scale, exponent, -bound, bound, None
+            )
+
+    def _attention(self, node: Node) -> None:
+        names = tuple(f"{node.name}.{part}" for part in "qkv")
+        query, key, value = (self.made[name] for name in names)
+        exponent = _best_exponent(self.samples[node.name], -_BOUND, _BOUND)
+        exponent = min(exponent, _PROBABILITY_BITS + value.exponent)
+        table = self.network.position_bias[node.name.replace(".", "_")].detach().cpu().double().numpy()
+        self.tensors[f"{node.name}.position"] = np.rint(table * SCORE_STEPS).astype(np.int16)
+        shifts = (query.exponent + key.exponent - _SCORE_BITS, _PROBABILITY_BITS + value.exponent - exponent)
+        self.instructions.append(
+            Instruction(
+                Op.ATTENTION,
+                node.name,
+                names,
+                node.channels,
+                exponent,
+                -_BOUND,
+                _BOUND,
+                heads=node.heads,
+                window=node.window,
+                offset=node.shift,
+                shifts=shifts,
+            )
+        )
+        self.made[node.name] = _Made(exponent, _BOUND)
+
+    def _add(self, node: Node) -> None:
+        left, right = (self.made[name] for name in node.inputs)
+        exponent = min(_best_exponent(self.samples[node.name], -_BOUND, _BOUND), max(left.exponent, right.exponent))
+        finest = max(left.exponent, right.exponent)
+        shifts = (finest - left.exponent, finest - right.exponent, finest - exponent)
+        self.instructions.append(
+            Instruction(Op.ADD, node.name, node.inputs, node.channels, exponent, -_BOUND, _BOUND, shifts=shifts)
+        )
+        self.made[node.name] = _Made(exponent, _BOUND)
+
+    def _move(self, node: Node) -> None:
+        source = self.made[node.inputs[0]]
+        op = Op.FOLD if node.operation is Operation.FOLD else Op.UNFOLD
+        self.instructions.append(
+            Instruction(op, node.name, node.inputs, node.channels, source.exponent, block=node.block)
+        )
+        self.made[node.name] = source
+
+
+def _best_exponent(values: NDArray[np.float32], low: int, high: int) -> int:
+    """The power-of-two step with the least mean squared error, rounding and clipping together."""
+    top = float(np.abs(values).max())
+    fits = int(np.floor(np.log2(high / top))) if top > 0 else INPUT_EXPONENT
+    fits = min(max(fits, 0), 14)
+
+    def error(exponent: int) -> float:
+        scaled = np.clip(np.rint(values * np.float32(2.0**exponent)), low, high) * np.float32(2.0**-exponent)
+        return float(np.mean((scaled - np.maximum(values, 0) if low == 0 else scaled - values) ** 2))
+
+    return min(range(fits, min(fits + 4, 15)), key=error)
+
+
+def _weight_exponent(
+    weight: NDArray[np.float64], bias: float, given: _Made, exponent: int, added: _Made | None
+) -> int:
+    """The finest power-of-two step of one output channel that keeps int8 and the certificate.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    for step in range(min(24, 24 + exponent - given.exponent), -8, -1):
+        whole = np.rint(weight * 2.0**step)
+        shift = given.exponent + step - exponent
+        if np.abs(whole).max() > 127 or shift > 24:
+            continue
+        if shift < 0 or (added is not None and given.exponent + step < added.exponent):
+            break
+        total = np.abs(whole).sum() * given.bound + abs(bias) * 2.0 ** (given.exponent + step) + 2.0**shift
+        if added is not None:
+            total += added.bound * 2.0 ** (given.exponent + step - added.exponent)
+        if total < LIMIT:
+            return step
+    raise ModelError(
+        "A channel's weights are too large for an exact program.",
+        hint="Train with a smaller learning rate or with weight decay.",
+    )
+
+
+@torch.no_grad()
+def _measure(network: RestorationNet, batches: Sequence[Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Samples of every node's values, shape (samples, channels), over all calibration batches."""
+    rng = np.random.default_rng(5)
+    kept: dict[str, list[NDArray[np.float32]]] = {}
+    for batch in batches:
+        values: dict[str, Tensor] = {"image": batch}
+        for node in network.graph.nodes:
+            if node.operation in (Operation.INPUT, Operation.OUTPUT):
+                continue
+            result = network.run_node(node, [values[name] for name in node.inputs])
+            values[node.name] = result
+            rows = result.permute(0, 2, 3, 1).reshape(-1, result.shape[1])
+            chosen = rng.integers(0, rows.shape[0], min(_SAMPLES, rows.shape[0]))
+            kept.setdefault(node.name, []).append(rows[torch.from_numpy(chosen)].numpy())
+    return {name: np.concatenate(parts) for name, parts in kept.items()}
+
+
+def quantise_network(network: RestorationNet, batches: Sequence[Tensor], notes: dict[str, Any]) -> Program:
+    """The integer program of a trained network.
+
+    Args:
+        network: averaged weights, in evaluation mode, on the CPU.
+        batches: calibration images in network units, (batch, 3, height, width).
+        notes: what is stored beside the program; see `Program.notes`.
+
+    Raises:
+        ModelError: if the weights do not go into an exact program.
+    """
+    exporter = _Exporter(network, _measure(network, batches))
+    outputs = exporter.export()
+    program = Program(
+        instructions=tuple(exporter.instructions),
+        outputs=outputs,
+        input_exponent=INPUT_EXPONENT,
+        input_limit=_BOUND,
+        multiple=network.graph.multiple,
+        halo=network.graph.halo,
+        tensors=exporter.tensors,
+        notes=notes,
+    )
+    check(program)
+    return program

@@ -1,0 +1,77 @@
+"""The settings of one training phase, typed and readable from TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from restore_manifests.errors import UsageError
+
+__all__ = ["TrainingConfig", "load_config"]
+
+
+class TrainingConfig(BaseModel):
+    """Everything that decides what a training run computes. Stored in every checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: str = "small"
+    """A key of `architecture.PRESETS`."""
+    seed: int = 1
+    steps: int = Field(default=20_000, ge=1)
+    batch: int = Field(default=8, ge=1)
+    patch: int = Field(default=128, ge=32)
+    """Side of a training patch in pixels; rounded up to what the network needs."""
+    learning_rate: float = Field(default=1.5e-3, gt=0)
+    warmup: int = Field(default=200, ge=1)
+    schedule: Literal["cosine", "constant_then_cosine"] = "cosine"
+    """`constant_then_cosine` holds the rate until the last `decay_share` of the steps, so that a run can
+    be lengthened or shortened while it runs."""
+    decay_share: float = Field(default=0.3, gt=0, le=1)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    loss: Literal["charbonnier", "l1", "l2"] = "charbonnier"
+    interval_weight: float = Field(default=0.05, ge=0)
+    """Weight of the pinball loss of the 5 % and 95 % quantiles."""
+    estimate_weight: float = Field(default=0.01, ge=0)
+    bf16: bool | None = None
+    """bfloat16 products; None: only where the processor has them."""
+    page_share: float = Field(default=0.06, ge=0, le=1)
+    grey_share: float = Field(default=0.15, ge=0, le=1)
+    degradations: dict[Literal["gaussian", "jpeg", "blur", "reduced", "mixed", "none"], float] = {
+        "gaussian": 0.46,
+        "jpeg": 0.18,
+        "mixed": 0.12,
+        "reduced": 0.12,
+        "blur": 0.10,
+        "none": 0.02,
+    }
+    checkpoint_every: int = Field(default=500, ge=1)
+    evaluate_every: int = Field(default=1000, ge=1)
+
+
+def load_config(path: Path | None) -> TrainingConfig:
+    """Settings from a TOML file, or the defaults.
+
+    Raises:
+        UsageError: if the file cannot be read or says something that is not a setting.
+    """
+    if path is None:
+        return TrainingConfig()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TrainingConfig.model_validate(values)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise UsageError(f"The configuration {path} cannot be read: {problem}.") from problem
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"The configuration {path} is wrong at {place}: {first['msg']}.",
+            hint="See the settings in restore_models/training_config.py.",
+        ) from problem
