@@ -114,7 +114,8 @@ class Architecture:
                 f"The architecture has unknown fields: {', '.join(unknown)}.",
                 hint="Use a model made by this version of restore.",
             )
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)
 
 
 PRESETS = {
@@ -156,9 +157,7 @@ class _Builder:
             window=shape.window,
             shift=shift,
         )
-        summed = self.sum(
-            f"{name}.sum1", source, self.conv(f"{name}.project", mixed, channels, 1), channels
-        )
+        summed = self.sum(f"{name}.sum1", source, self.conv(f"{name}.project", mixed, channels, 1), channels)
         inner = self.conv(f"{name}.mlp1", summed, shape.mlp_ratio * channels, 1, relu=True)
         return self.sum(f"{name}.sum2", summed, self.conv(f"{name}.mlp2", inner, channels, 1), channels)
 

@@ -98,4 +98,4 @@ def load_network(path: Path) -> RestorationNet:
         network.load_state_dict(checkpoint.group("average"))
     except RuntimeError as problem:
         raise ModelError(f"The checkpoint {path.name} does not fit its own architecture.") from problem
-    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]  # torch's overloads leave out channels_last
+    return network.to(memory_format=torch.channels_last).eval()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,9 +25,11 @@ __all__ = [
     "gaussian_noise",
     "jpeg",
     "quantise",
+    "reduce_bicubic",
 ]
 
-FloatImage = NDArray[np.float32]
+FloatImage = NDArray[Any]
+"""Always float32; spelt loosely because OpenCV's type stubs say only that it is some number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Applied:
 
 def quantise(image: FloatImage) -> FloatImage:
     """What an 8-bit file keeps: clipped to [0, 1] and rounded to 255ths."""
-    return np.round(np.clip(image, 0.0, 1.0) * np.float32(255.0)) / np.float32(255.0)
+    result: FloatImage = np.round(np.clip(image, 0.0, 1.0) * np.float32(255.0)) / np.float32(255.0)
+    return result
 
 
 def gaussian_noise(image: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
@@ -87,23 +91,24 @@ def blur_kernel(kind: str, sigma: float, rng: np.random.Generator) -> NDArray[np
         across = -x * np.sin(angle) + y * np.cos(angle)
         half = np.sqrt(3.0) * sigma
         kernel = np.clip(half + 0.5 - np.abs(along), 0.0, 1.0) * np.clip(1.0 - np.abs(across), 0.0, 1.0)
-    return (kernel / kernel.sum()).astype(np.float32)
+    result: NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)
+    return result
 
 
 def downscale(image: FloatImage, factor: int, method: str) -> FloatImage:
-    """Reduced by `factor` (antialiased bicubic or bilinear, nearest, or area mean) and enlarged bicubically."""
+    """Reduced by `factor` (`bicubic` or `bilinear`, antialiased, `nearest`, `area`), enlarged bicubically."""
     height, width = image.shape[:2]
     methods = {"nearest": cv2.INTER_NEAREST, "area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR}
     size = (width // factor, height // factor)
     if method == "bicubic":
-        small = _antialiased_bicubic(image, factor)
+        small = reduce_bicubic(image, factor)
     else:
         source = cv2.blur(image, (factor, factor)) if method == "bilinear" else image
         small = cv2.resize(source, size, interpolation=methods[method])
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
 
 
-def _antialiased_bicubic(image: FloatImage, factor: int) -> FloatImage:
+def reduce_bicubic(image: FloatImage, factor: int) -> FloatImage:
     """MATLAB's imresize for whole factors: a bicubic kernel (a = -0.5) stretched by the factor."""
     span = 4 * factor
     centre = (factor - 1) / 2.0
@@ -133,7 +138,7 @@ def _antialiased_bicubic(image: FloatImage, factor: int) -> FloatImage:
 def camera(image: FloatImage, gain: float, rng: np.random.Generator) -> FloatImage:
     """A sensor's way: to linear light, white balance undone, RGGB mosaic, shot and read noise, and back.
 
-    `gain` scales the noise: variance = 0.01 gain x + (0.02 gain)^2 in linear light, 10-bit quantised.
+    `gain` scales the noise: variance = 0.01 gain x + (0.02 gain)^2 in linear light, 10-bit samples.
     """
     linear = np.clip(image, 0.0, 1.0) ** np.float32(2.2)
     balance = np.array([rng.uniform(1.5, 2.4), 1.0, rng.uniform(1.4, 2.2)], np.float32)
@@ -145,7 +150,8 @@ def camera(image: FloatImage, gain: float, rng: np.random.Generator) -> FloatIma
     mosaic = mosaic + spread * rng.standard_normal(mosaic.shape, dtype=np.float32)
     levels = np.round(np.clip(mosaic + 64 / 1023, 0.0, 1.0) * 1023.0).astype(np.uint16)
     rgb = cv2.cvtColor(levels, cv2.COLOR_BayerRGGB2RGB).astype(np.float32) / np.float32(1023.0) - 64 / 1023
-    return (np.clip(rgb * balance, 0.0, 1.0) ** np.float32(1 / 2.2)).astype(np.float32)
+    result: FloatImage = (np.clip(rgb * balance, 0.0, 1.0) ** np.float32(1 / 2.2)).astype(np.float32)
+    return result
 
 
 def _rms(noisy: FloatImage, quiet: FloatImage) -> float:
@@ -207,7 +213,7 @@ def _mixed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, App
     return quantise(noisy), Applied(noise_sigma=sigma)
 
 
-def _untouched(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     return quantise(image), Applied()
 
 
@@ -224,7 +230,7 @@ _KINDS: dict[str, Callable[[FloatImage, np.random.Generator], tuple[FloatImage, 
 def degrade(
     image: FloatImage, rng: np.random.Generator, shares: dict[str, float]
 ) -> tuple[FloatImage, Applied]:
-    """One degradation, its kind drawn by `shares` (weights by name: gaussian, jpeg, blur, reduced, mixed, none)."""
+    """One degradation; its kind (gaussian, jpeg, blur, reduced, mixed, none) is drawn by `shares`."""
     names = sorted(shares)
     weights = np.array([shares[name] for name in names], dtype=np.float64)
     return _KINDS[names[int(rng.choice(len(names), p=weights / weights.sum()))]](image, rng)

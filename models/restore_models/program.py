@@ -62,7 +62,7 @@ class Op(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One step. Results are clamped to [low, high]; `exponent` says what they mean: value = integer / 2^exponent.
+    """One step. Results are clamped to [low, high]; an integer n stands for n / 2^exponent.
 
     conv:   out[c] = clamp((sum w a + bias[c] + (addend << addend_shift[c])) >> shift[c]); inputs: source and,
             where there is one, the addend; kernel 1, 3 (zeros beyond the edge) or 2 (stride two).
@@ -210,8 +210,9 @@ def parse_program(data: bytes, name: str) -> Program:
 def _instruction(values: dict[str, Any]) -> Instruction:
     if unknown := set(values) - {f.name for f in fields(Instruction)}:
         raise ModelError(f"The program uses fields that this version does not know: {sorted(unknown)}.")
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return Instruction(**{**plain, "op": Op(values["op"])})
+    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    plain["op"] = Op(plain["op"])
+    return Instruction(**plain)
 
 
 def check(program: Program) -> None:
@@ -274,9 +275,7 @@ def _reach(
             return 0
 
 
-def _conv_reach(
-    program: Program, step: Instruction, bound: dict[str, int], channels: dict[str, int]
-) -> int:
+def _conv_reach(program: Program, step: Instruction, bound: dict[str, int], channels: dict[str, int]) -> int:
     weight = program.tensors[f"{step.name}.weight"]
     bias = program.tensors[f"{step.name}.bias"]
     shift = program.tensors[f"{step.name}.shift"]

@@ -98,7 +98,9 @@ class _Exporter:
         exponent = _best_exponent(self.samples[measured.name], low, _BOUND)
         if node.name == "residual.head":
             exponent = min(max(exponent, INPUT_EXPONENT), INPUT_EXPONENT + 2)
-        self._emit_conv(name, node, node.inputs[0], weight, bias, exponent, low, _BOUND, addend)
+        self._emit_conv(
+            name, node, node.inputs[0], weight, bias, exponent=exponent, low=low, high=_BOUND, addend=addend
+        )
 
     def _emit_conv(
         self,
@@ -107,6 +109,7 @@ class _Exporter:
         source: str,
         weight: NDArray[np.float64],
         bias: NDArray[np.float64],
+        *,
         exponent: int,
         low: int,
         high: int,
@@ -128,7 +131,7 @@ class _Exporter:
             if added:
                 addend_shift[c] = given.exponent + step - added.exponent
         self.tensors |= {f"{name}.weight": whole, f"{name}.bias": offset, f"{name}.shift": shift}
-        inputs = (source,)
+        inputs: tuple[str, ...] = (source,)
         if addend:
             self.tensors[f"{name}.addend_shift"] = addend_shift
             inputs = (source, addend)
@@ -151,7 +154,15 @@ class _Exporter:
             exponent = _best_exponent(values, -bound, bound)
             name = f"{reader.name}.{part}"
             self._emit_conv(
-                name, node, node.inputs[0], weight[rows] * scale, bias[rows] * scale, exponent, -bound, bound, None
+                name,
+                node,
+                node.inputs[0],
+                weight[rows] * scale,
+                bias[rows] * scale,
+                exponent=exponent,
+                low=-bound,
+                high=bound,
+                addend=None,
             )
 
     def _attention(self, node: Node) -> None:
@@ -181,11 +192,15 @@ class _Exporter:
 
     def _add(self, node: Node) -> None:
         left, right = (self.made[name] for name in node.inputs)
-        exponent = min(_best_exponent(self.samples[node.name], -_BOUND, _BOUND), max(left.exponent, right.exponent))
+        exponent = min(
+            _best_exponent(self.samples[node.name], -_BOUND, _BOUND), max(left.exponent, right.exponent)
+        )
         finest = max(left.exponent, right.exponent)
         shifts = (finest - left.exponent, finest - right.exponent, finest - exponent)
         self.instructions.append(
-            Instruction(Op.ADD, node.name, node.inputs, node.channels, exponent, -_BOUND, _BOUND, shifts=shifts)
+            Instruction(
+                Op.ADD, node.name, node.inputs, node.channels, exponent, -_BOUND, _BOUND, shifts=shifts
+            )
         )
         self.made[node.name] = _Made(exponent, _BOUND)
 

@@ -54,7 +54,8 @@ def _conv(program: Program, step: Instruction, sources: list[Integers]) -> Integ
     if len(sources) == 2:
         addend_shift = program.tensors[f"{step.name}.addend_shift"].astype(np.int64)
         total += sources[1] << addend_shift[:, None, None]
-    return np.clip(total >> shift[:, None, None], step.low, step.high)
+    result: Integers = np.clip(total >> shift[:, None, None], step.low, step.high)
+    return result
 
 
 def _fold(source: Integers, block: int) -> Integers:

@@ -57,7 +57,9 @@ class TorchExecutor:
         tensors = self.program.tensors
         shift = torch.from_numpy(tensors[f"{step.name}.shift"].astype("float32"))
         scale = torch.pow(torch.tensor(2.0, dtype=torch.float64), -shift.double())
-        weight = torch.from_numpy(tensors[f"{step.name}.weight"].astype("float64")) * scale[:, None, None, None]
+        weight = (
+            torch.from_numpy(tensors[f"{step.name}.weight"].astype("float64")) * scale[:, None, None, None]
+        )
         bias = torch.from_numpy(tensors[f"{step.name}.bias"].astype("float64")) * scale
         addend = 0.0
         if len(step.inputs) == 2:
@@ -139,7 +141,9 @@ class TorchExecutor:
                 outside = None if bool(whole[start:stop].all()) else ~inside[start:stop]
                 mixed[part] = self._mix(step, q[part], k[part], v[part], bias, outside)
         mixed = mixed.reshape(batch, rows, columns, step.heads, window, window, -1)
-        mixed = mixed.permute(0, 3, 6, 1, 4, 2, 5).reshape(batch, step.channels, rows * window, columns * window)
+        mixed = mixed.permute(0, 3, 6, 1, 4, 2, 5).reshape(
+            batch, step.channels, rows * window, columns * window
+        )
         result = mixed[:, :, offset : offset + height, offset : offset + width]
         return result.contiguous(memory_format=torch.channels_last)
 

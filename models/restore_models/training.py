@@ -58,7 +58,9 @@ def has_fast_bf16() -> bool:
     """Whether bfloat16 products are worth it here: a GPU, or a processor with such instructions."""
     if torch.cuda.is_available():
         return True
-    return bool(torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(
+        torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
 
 
 class _Trainer:
@@ -99,7 +101,7 @@ class _Trainer:
         estimate = functional.smooth_l1_loss(said, targets, beta=0.1)
         loss = fidelity + self.config.interval_weight * interval + self.config.estimate_weight * estimate
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
         if bool(torch.isfinite(norm)):
             self.optimiser.step()
@@ -114,7 +116,9 @@ class _Trainer:
         return values.to(self.device, memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def evaluate(self, cases: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]) -> dict[str, float]:
+    def evaluate(
+        self, cases: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]
+    ) -> dict[str, float]:
         """Mean PSNR in dB of the averaged weights, by setting."""
         kept = {name: p.detach().clone() for name, p in self.parameters.items()}
         self._load(self.average)
@@ -125,7 +129,9 @@ class _Trainer:
                 image = self._tensor(torch.from_numpy(degraded.transpose(2, 0, 1)[None]))
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                     residual = self.network(to_network_units(image))["residual"].float()
-                restored = from_network_units(to_network_units(image) + residual)[0].cpu().numpy().transpose(1, 2, 0)
+                restored = (
+                    from_network_units(to_network_units(image) + residual)[0].cpu().numpy().transpose(1, 2, 0)
+                )
                 error = np.mean((quantise(restored) - clean) ** 2, dtype=np.float64)
                 values.append(-10 * math.log10(max(float(error), 1e-10)))
             figures[f"psnr_{setting}"] = round(float(np.mean(values)), 3)
@@ -223,7 +229,7 @@ def train_restoration(
     source = PatchSource(
         photographs,
         seed=config.seed,
-        shares=dict(config.degradations),
+        shares=config.shares(),
         page_share=config.page_share,
         grey_share=config.grey_share,
     )
@@ -276,7 +282,9 @@ def _listing(folder: Path) -> list[dict[str, str]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            rows.append({"name": path.name, "sha256": digest, "use": "validation" if held_out(path) else "training"})
+            rows.append(
+                {"name": path.name, "sha256": digest, "use": "validation" if held_out(path) else "training"}
+            )
     return rows
 
 

@@ -54,6 +54,10 @@ class TrainingConfig(BaseModel):
     checkpoint_every: int = Field(default=500, ge=1)
     evaluate_every: int = Field(default=1000, ge=1)
 
+    def shares(self) -> dict[str, float]:
+        """The weights of the kinds of degradation, by plain name."""
+        return {str(kind): weight for kind, weight in self.degradations.items()}
+
 
 def load_config(path: Path | None) -> TrainingConfig:
     """Settings from a TOML file, or the defaults.

@@ -1,0 +1,126 @@
+"""The transparency log beside pymerkle's SqliteTree, in the same run: appends, proofs, opening, checking.
+
+    python benchmarks/bench_log.py --entries 100000 --folder /path/on/the/disk/to/measure
+
+Prints one JSON document; `ratio` is ours over theirs, so that above 1 we are faster. Not alike, and to be
+read with it: ours signs and publishes a checkpoint with every append and takes a write lock that processes
+share; pymerkle (7.0) does neither, keeps leaf hashes only, and caches subtrees in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pymerkle import SqliteTree
+
+from restore_manifests.log import TransparencyLog
+from restore_manifests.log_proof import verify_inclusion
+
+ENTRY_BYTES = 600  # a short manifest body
+SINGLES = 200
+BATCHES = 50
+PROOFS = 300
+
+
+def entry(number: int) -> bytes:
+    return f"{number:020d}".encode() * (ENTRY_BYTES // 20)
+
+
+def rate(count: int, work: Callable[[], object]) -> float:
+    """How many a second."""
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+def milliseconds(calls: list[Callable[[], object]]) -> dict[str, float]:
+    times = []
+    for call in calls:
+        began = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - began) * 1000)
+    times.sort()
+    return {
+        "median": round(statistics.median(times), 3),
+        "p99": round(times[int(len(times) * 0.99)], 3),
+        "max": round(times[-1], 3),
+    }
+
+
+def measure(folder: Path, entries: int) -> dict[str, object]:
+    dice = random.Random(0)  # noqa: S311 - chance, not secrecy
+    log = TransparencyLog.open(folder / "ours")
+    theirs = SqliteTree(str(folder / "theirs.sqlite"))
+    result: dict[str, object] = {"entries": entries, "entry_bytes": ENTRY_BYTES}
+    try:
+        singles = [entry(at) for at in range(SINGLES)]
+        batches = [[entry(at * 100 + more) for more in range(100)] for at in range(BATCHES)]
+        ours_single = rate(SINGLES, lambda: [log.append(data) for data in singles])
+        theirs_single = rate(SINGLES, lambda: [theirs.append_entry(data) for data in singles])
+        ours_batch = rate(BATCHES * 100, lambda: [log.append_many(batch) for batch in batches])
+        theirs_batch = rate(BATCHES * 100, lambda: [theirs.append_entries(batch) for batch in batches])
+        for first in range(SINGLES + BATCHES * 100, entries, 10_000):
+            fill = [entry(at) for at in range(first, min(first + 10_000, entries))]
+            log.append_many(fill)
+            theirs.append_entries(fill)
+        size = log.size
+        wanted = [dice.randrange(size) for _ in range(PROOFS)]
+        ours_proof = milliseconds([lambda at=at: log.inclusion_proof_text(at) for at in wanted])
+        first_proof = milliseconds([lambda: theirs.prove_inclusion(wanted[0] + 1)])  # fills its cache
+        theirs_proof = milliseconds([lambda at=at: theirs.prove_inclusion(at + 1) for at in wanted])
+        text, vkey, data = log.inclusion_proof_text(7), log.vkey, entry(7)
+        result |= {
+            "size": size,
+            "appends_per_second_single": {
+                "ours": round(ours_single),
+                "pymerkle": round(theirs_single),
+                "ratio": round(ours_single / theirs_single, 2),
+            },
+            "appends_per_second_batches_of_100": {
+                "ours": round(ours_batch),
+                "pymerkle": round(theirs_batch),
+                "ratio": round(ours_batch / theirs_batch, 2),
+            },
+            "proof_ms": {
+                "ours": ours_proof,
+                "pymerkle": theirs_proof,
+                "pymerkle_first": first_proof["median"],
+                "ratio": round(theirs_proof["median"] / ours_proof["median"], 2),
+            },
+            "verify_ms": milliseconds([lambda: verify_inclusion(text, data, vkey)] * PROOFS),
+        }
+    finally:
+        log.close()
+        theirs.close()
+    result["open_ms"] = milliseconds([lambda: TransparencyLog.open(folder / "ours").close()] * 20)
+    with TransparencyLog.open(folder / "ours") as log:
+        result["check_seconds"] = milliseconds([log.check])["max"] / 1000
+    result["bytes_per_entry"] = {
+        "ours": round((folder / "ours" / "log.sqlite").stat().st_size / size),
+        "pymerkle": round((folder / "theirs.sqlite").stat().st_size / size),
+    }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--entries", type=int, default=20_000, help="size of the log when proofs are timed")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where to put it (default: temporary folder)"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        print(json.dumps(measure(Path(folder), options.entries), indent=2))
+
+
+if __name__ == "__main__":
+    main()

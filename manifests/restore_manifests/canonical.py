@@ -1,0 +1,128 @@
+"""JSON that has one meaning and one byte form.
+
+Reading is stricter than RFC 8259 allows (I-JSON, RFC 7493): UTF-8 without a mark, no duplicate member names,
+no NaN, no number that a double cannot hold, bounded size and depth. Writing is RFC 8785 (JCS), whose bytes
+are what is hashed, signed, embedded and logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NoReturn
+
+from restore_manifests.errors import ManifestError
+
+__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "canonical_bytes", "parse_json_strict", "sha256_hex"]
+
+MAX_JSON_BYTES = 32 * 1024 * 1024
+"""A manifest is some ten kilobytes; anything near this is not one."""
+
+MAX_DEPTH = 32
+"""The schema nests six deep; deeper input only serves to exhaust a parser's stack."""
+
+_MAX_SAFE = 2**53 - 1  # RFC 7493 section 2.2: beyond it an integer is not the same number everywhere
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 of `data` as 64 lower-case hexadecimal digits (FIPS 180-4)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """The RFC 8785 form of `value`, a tree of dict, list, str, int, float, bool and None.
+
+    Raises ManifestError for what JSON cannot carry exactly: NaN, integers of 2**53 and more, lone surrogates,
+    keys that are not text, other types.
+    """
+    import rfc8785  # noqa: PLC0415
+
+    try:
+        return rfc8785.dumps(value)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(
+            f"The record cannot be written as canonical JSON: {error}.",
+            hint="Numbers must be finite and below 2^53, and text must be valid Unicode.",
+        ) from error
+
+
+def parse_json_strict(data: bytes, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read one JSON document that every conforming parser reads alike.
+
+    Raises ManifestError for anything else, naming the first thing that is wrong.
+    """
+    if len(data) > max_bytes:
+        _refuse(f"it is {len(data)} bytes long, more than the {max_bytes} allowed")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        _refuse(f"byte {error.start} is not UTF-8")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=lambda name: _refuse(f"{name} is not a JSON number"),
+            parse_int=_integer,
+            parse_float=_number,
+        )
+    except json.JSONDecodeError as error:
+        _refuse(f"{error.msg} in line {error.lineno}, column {error.colno}")
+    except RecursionError:
+        _refuse(f"it nests deeper than {MAX_DEPTH} levels")
+    _check_tree(value)
+    return value
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise ManifestError(
+        f"The JSON document cannot be relied on: {reason}.",
+        hint="Use the file exactly as restore wrote it.",
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            _refuse(f"the member {name[:60]!a} appears twice in one object")
+        members[name] = value
+    return members
+
+
+def _integer(digits: str) -> int:
+    # the length goes first: converting a million digits would itself be the attack
+    if len(digits) > 17 or abs(number := int(digits)) > _MAX_SAFE:
+        _refuse(f"the number {digits[:24]} is too large to be exact")
+    return number
+
+
+def _number(digits: str) -> float:
+    if len(digits) > 64 or not abs(number := float(digits)) <= _MAX_SAFE:
+        _refuse(f"the number {digits[:24]} is too large or too long to be exact")
+    return number
+
+
+def _check_tree(value: Any) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                for name in item:
+                    _check_text(name)
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, str):
+                _check_text(item)
+        if not below:
+            return
+        level = below
+    _refuse(f"it nests deeper than {MAX_DEPTH} levels")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        _refuse("a text contains half of a surrogate pair, which is not a character")

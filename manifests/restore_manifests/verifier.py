@@ -1,0 +1,216 @@
+"""Every check of a record, as a pure function: bytes, trust and the time in, a report out.
+
+Nothing here opens a file, a socket or a clock, and no input, however hostile, raises. What needs a decoder
+for foreign formats or a network to recompute comes in as a digest, with the reason where it could not be
+made. The check ids are those of `restore verify`; a check that does not apply is absent, one that could not
+be made is `unable`, and nothing unknown ever passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from restore_manifests import claim_checks, signer_checks
+from restore_manifests.canonical import sha256_hex
+from restore_manifests.errors import EvidenceError, ManifestError, RestoreError
+from restore_manifests.pixels import decode_png, pixels_sha256
+from restore_manifests.record import Recomputation, Record, RecordInputs, ResultFile
+from restore_manifests.report import Check, Report, Verdict, equal, failed, passed, unable
+from restore_manifests.schema import Manifest, Map, parse_manifest
+
+__all__ = ["Check", "Recomputation", "RecordInputs", "Report", "Verdict", "verify_record"]
+
+
+def verify_record(inputs: RecordInputs) -> Report:
+    """Check a record. Never raises on the bytes of its inputs."""
+    schema, manifest = _schema(inputs.manifest_bytes)
+    if manifest is None:
+        bare = ResultFile(inputs)
+        return Report(
+            (
+                schema,
+                *_made(["c2pa.binding"], lambda: claim_checks.binding(bare)),
+                *_made(["c2pa.ancestors"], lambda: claim_checks.ancestors(bare)),
+            )
+        )
+    record = Record(inputs, manifest)
+    steps: list[tuple[list[str], Callable[[], Iterable[Check]]]] = [
+        (["result.file"], lambda: _result_file(record)),
+        (["result.pixels"], lambda: _result_pixels(record)),
+        (["manifest.schema"], lambda: [schema]),
+        (["signature"], lambda: signer_checks.signature(record)),
+        (["signer.trust"], lambda: signer_checks.signer_trust(record)),
+        (["c2pa.binding"], lambda: claim_checks.binding(record)),
+        (["c2pa.ancestors"], lambda: claim_checks.ancestors(record)),
+        (["c2pa.agrees"], lambda: claim_checks.agrees(record)),
+        (["source.file"], lambda: _source_file(record)),
+        (["source.pixels"], lambda: _source_pixels(record)),
+        (["maps.edit"], lambda: _map(record, "edit")),
+        (["maps.confidence"], lambda: _map(record, "confidence")),
+        (["log.inclusion", "log.checkpoint"], lambda: signer_checks.log(record)),
+        (["model.weights"], lambda: _weights(record)),
+        (["recompute.pixels"], lambda: _recompute(record)),
+    ]
+    return Report(tuple(check for ids, make in steps for check in _made(ids, make)))
+
+
+def _schema(data: bytes) -> tuple[Check, Manifest | None]:
+    name = "manifest.schema"
+    try:
+        return passed(name, "The manifest can be read and follows its schema."), parse_manifest(data)
+    except ManifestError as error:
+        return failed(name, "manifest-form", error.message), None
+    except Exception as error:  # the last line of defence: hostile bytes must never stop an audit
+        return failed(name, "manifest-form", f"The manifest cannot be read ({type(error).__name__})."), None
+
+
+def _made(ids: list[str], make: Callable[[], Iterable[Check]]) -> list[Check]:
+    try:
+        return list(make())
+    except Exception as error:  # as above; a check that breaks has not been made
+        reason = error.message if isinstance(error, RestoreError) else type(error).__name__
+        return [unable(name, "check-broke", f"The check could not be finished ({reason}).") for name in ids]
+
+
+def _result_file(record: Record) -> Iterable[Check]:
+    sealed, data = record.manifest.files.result, record.inputs.result_bytes
+    yield (
+        equal("result.file", "file", "The result file is", expected=sealed.sha256, found=sha256_hex(data))
+        if len(data) == sealed.bytes
+        else failed(
+            "result.file",
+            "file-length",
+            f"The result file has {len(data)} bytes; the one that was sealed has {sealed.bytes}.",
+        )
+    )
+
+
+def _result_pixels(record: Record) -> Iterable[Check]:
+    name, result = "result.pixels", record.body.result
+    try:
+        pixels = decode_png(record.inputs.result_bytes, max_pixels=record.inputs.max_pixels)
+    except EvidenceError as error:
+        yield failed(name, "pixels-unreadable", f"The pixels of the result cannot be read: {error.message}")
+        return
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    shape = (pixels.shape[1], pixels.shape[0], channels, pixels.dtype.itemsize * 8)
+    recorded = (result.width, result.height, result.channels, result.bits)
+    if shape != recorded:
+        yield failed(
+            name,
+            "pixels-shape",
+            "The result is {} x {} pixels of {} channel(s) and {} bits; the record says ".format(*shape)
+            + "{} x {}, {} and {}.".format(*recorded),
+        )
+        return
+    found = pixels_sha256(pixels)
+    yield equal(name, "pixels", "The pixels of the result are", expected=result.pixels_sha256, found=found)
+
+
+def _source_file(record: Record) -> Iterable[Check]:
+    name, data = "source.file", record.inputs.source_bytes
+    if data is None:
+        yield unable(name, "source-missing", f"The source file {record.body.source.name!r} was not found.")
+    else:
+        expected = record.body.source.file_sha256
+        yield equal(name, "file", "The source file is", expected=expected, found=sha256_hex(data))
+
+
+def _source_pixels(record: Record) -> Iterable[Check]:
+    name, source, inputs = "source.pixels", record.body.source, record.inputs
+    recorded = f"{source.decoder.name} {source.decoder.version}"
+    if inputs.source_pixels_sha256 is None:
+        reason = inputs.source_problem or f"the source file {source.name!r} was not found"
+        yield unable(name, "source-missing", f"The pixels of the source could not be read: {reason}.")
+        return
+    check = equal(
+        name,
+        "pixels",
+        "The pixels of the source are",
+        expected=source.pixels_sha256,
+        found=inputs.source_pixels_sha256,
+    )
+    same_file = inputs.source_bytes and sha256_hex(inputs.source_bytes) == source.file_sha256
+    if check.verdict is Verdict.FAIL and same_file and inputs.source_decoder not in (None, recorded):
+        yield unable(
+            name,
+            "decoder-differs",
+            f"The source file is the same, but it was decoded here by {inputs.source_decoder} "
+            f"and for the record by {recorded}, with different pixels.",
+        )
+    else:
+        yield check
+
+
+def _map(record: Record, kind: Literal["edit", "confidence"]) -> Iterable[Check]:
+    name = f"maps.{kind}"
+    is_edit = kind == "edit"
+    recorded: Map | None = record.body.maps.edit if is_edit else record.body.maps.confidence
+    data = record.inputs.edit_map_bytes if is_edit else record.inputs.confidence_map_bytes
+    if recorded is None:
+        return
+    what = f"The {kind} map"
+    if data is None:
+        yield unable(name, "map-missing", f"{what} {recorded.name!r} was not found.")
+        return
+    file = equal(name, "file", f"{what} file is", expected=recorded.file_sha256, found=sha256_hex(data))
+    if file.verdict is not Verdict.PASS:
+        yield file
+        return
+    try:
+        found = pixels_sha256(decode_png(data, max_pixels=record.inputs.max_pixels))
+    except EvidenceError as error:
+        yield failed(name, "map-unreadable", f"{what} cannot be read: {error.message}")
+        return
+    pixels = equal(
+        name, "pixels", f"The values of the {kind} map are", expected=recorded.pixels_sha256, found=found
+    )
+    again = record.inputs.recomputed
+    made = (again.edit_sha256 if is_edit else again.confidence_sha256) if again else None
+    if pixels.verdict is not Verdict.PASS or made is None:
+        yield pixels
+    else:
+        yield equal(
+            name, "recomputed", f"The recomputed {kind} map is", expected=recorded.pixels_sha256, found=made
+        )
+
+
+def _weights(record: Record) -> Iterable[Check]:
+    name, models = "model.weights", record.body.models
+    missing = None
+    for model in models:
+        found = record.inputs.weights.get(model.id)
+        if found is None:
+            missing = unable(name, "weights-missing", f"The weights {model.id!r} are not installed here.")
+            continue
+        check = equal(
+            name, "weights", f"The weights {model.id!r} are", expected=model.file_sha256, found=found
+        )
+        if check.verdict is Verdict.FAIL:
+            yield check
+            return
+    if missing:
+        yield missing
+    elif models:
+        yield passed(name, f"All {len(models)} set(s) of weights installed here are those of the record.")
+
+
+def _recompute(record: Record) -> Iterable[Check]:
+    name, again = "recompute.pixels", record.inputs.recomputed
+    if again is None:
+        return
+    if again.pixels_sha256 is None:
+        reason = again.reason or "something needed is missing"
+        yield unable(name, "not-recomputed", f"The result could not be recomputed: {reason.rstrip('.')}.")
+        return
+    expected = record.body.result.pixels_sha256
+    check = equal(name, "pixels", "The recomputed result is", expected=expected, found=again.pixels_sha256)
+    if check.verdict is Verdict.FAIL and any(m.arithmetic == "tolerance" for m in record.body.models):
+        yield unable(
+            name,
+            "tolerance",
+            "The result was made by arithmetic that is not promised to repeat bit for bit.",
+        )
+    else:
+        yield check

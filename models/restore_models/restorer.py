@@ -1,0 +1,190 @@
+"""Runs a program over a whole image, tile by tile: integer pixels in, integer pixels and map out.
+
+A tile is extended by the program's halo, the true reach of one result pixel, and tiles are aligned to the
+attention windows; so the pixels do not depend on the size of the tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from restore_manifests.errors import UsageError
+from restore_models.architecture import ESTIMATES
+from restore_models.program import Program
+from restore_models.torch_executor import TorchExecutor
+
+__all__ = ["DEFAULT_TILE", "Executor", "Restored", "TorchRunner", "restore_pixels"]
+
+DEFAULT_TILE = 1024
+"""Side of a tile in pixels before the halo: about 700 MiB of working memory for the small network."""
+
+INTERVAL_UNITS = 2
+"""The confidence map counts half 8-bit levels."""
+
+Integers = NDArray[np.int32]
+
+
+class Executor(Protocol):
+    """Anything that runs a program on one image of integers."""
+
+    program: Program
+
+    def integers(self, image: Integers) -> dict[str, Integers]:
+        """(3, height, width) in; `residual`, `interval` and `estimate` out, without a batch axis."""
+
+
+class TorchRunner:
+    """`TorchExecutor` behind the `Executor` protocol."""
+
+    def __init__(self, program: Program, *, device: str = "cpu", exact: bool = True) -> None:
+        self.program = program
+        self._executor = TorchExecutor(program, device=device, exact=exact)
+
+    def integers(self, image: Integers) -> dict[str, Integers]:
+        outputs = self._executor.run(torch.from_numpy(image[None].astype(np.float32)))
+        return {name: np.rint(t[0].cpu().numpy()).astype(np.int32) for name, t in outputs.items()}
+
+
+@dataclass(frozen=True)
+class Restored:
+    """`pixels`: as the input, restored. `interval`: uint8 (height, width), mean width over the channels of
+    the learned 5 % to 95 % interval in half 8-bit levels, clipped at 255. `estimates`: see
+    `architecture.ESTIMATES`, in thousandths of the estimate head's units, averaged over the image."""
+
+    pixels: NDArray[Any]
+    interval: NDArray[np.uint8]
+    estimates: dict[str, int]
+
+
+def restore_pixels(
+    executor: Executor,
+    pixels: NDArray[Any],
+    *,
+    tile: int | None = DEFAULT_TILE,
+    progress: Callable[[float], None] | None = None,
+) -> Restored:
+    """Restores one image.
+
+    Args:
+        executor: what runs the program.
+        pixels: uint8 or uint16, (height, width) grey or (height, width, 3) RGB, sRGB-encoded.
+        tile: side of a tile, a multiple of the program's `multiple`; None: the whole image at once.
+        progress: called with the finished share, 0 to 1.
+
+    Raises:
+        UsageError: if the tile size is not such a multiple.
+    """
+    program = executor.program
+    if tile is not None and (tile <= 0 or tile % program.multiple):
+        raise UsageError(
+            f"A tile of {tile} pixels does not fit the model.", hint=f"Use a multiple of {program.multiple}."
+        )
+    height, width = pixels.shape[:2]
+    result = np.empty_like(pixels)
+    interval = np.empty((height, width), np.uint8)
+    sums = np.zeros(len(ESTIMATES), np.int64)
+    cells = 0
+    areas = list(_tiles(height, width, tile or -(-max(height, width) // program.multiple) * program.multiple))
+    for index, (rows, columns) in enumerate(areas):
+        outputs, inner = _run_tile(executor, pixels, rows, columns)
+        part = pixels[rows, columns]
+        residual = _crop(outputs["residual"], inner, part.shape[:2])
+        result[rows, columns] = _apply(part, residual, program)
+        interval[rows, columns] = _widths(_crop(outputs["interval"], inner, part.shape[:2]), program)
+        said = _cells(outputs["estimate"], program, inner, part.shape[:2])
+        sums += said.reshape(len(ESTIMATES), -1).sum(axis=1, dtype=np.int64)
+        cells += said[0].size
+        if progress is not None:
+            progress((index + 1) / len(areas))
+    unit = cells << program.instruction_exponent(program.outputs["estimate"])
+    estimates = {
+        name: (2000 * int(total) + unit) // (2 * unit) for name, total in zip(ESTIMATES, sums, strict=True)
+    }
+    return Restored(result, interval, estimates)
+
+
+def _tiles(height: int, width: int, tile: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            yield slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
+
+
+def _run_tile(
+    executor: Executor, pixels: NDArray[Any], rows: slice, columns: slice
+) -> tuple[dict[str, Integers], tuple[int, int]]:
+    """The outputs over the extended tile, and where in it the tile begins."""
+    program = executor.program
+    spans = []
+    for part, size in ((rows, pixels.shape[0]), (columns, pixels.shape[1])):
+        padded = -(-size // program.multiple) * program.multiple
+        stop = -(-part.stop // program.multiple) * program.multiple
+        spans.append((max(0, part.start - program.halo), min(padded, stop + program.halo)))
+    (top, bottom), (left, right) = spans
+    y = _mirrored(np.arange(top, bottom), pixels.shape[0])
+    x = _mirrored(np.arange(left, right), pixels.shape[1])
+    outputs = executor.integers(_network_integers(pixels[y[:, None], x[None, :]]))
+    return outputs, (rows.start - top, columns.start - left)
+
+
+def _mirrored(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Indices past the end run back from the edge, the edge repeated, as often as needed."""
+    places = places % (2 * size)
+    return np.minimum(places, 2 * size - 1 - places)
+
+
+def _network_integers(pixels: NDArray[Any]) -> Integers:
+    """(h, w[, 3]) samples to (3, h, w) network integers, 4 x - 510 for 8-bit x; grey goes to all three."""
+    whole = pixels.astype(np.int64)
+    whole = 4 * whole if pixels.dtype == np.uint8 else (1020 * whole + 32767) // 65535
+    whole = np.repeat(whole[:, :, None], 3, axis=2) if whole.ndim == 2 else whole
+    return np.ascontiguousarray((whole - 510).transpose(2, 0, 1)).astype(np.int32)
+
+
+def _crop(values: Integers, start: tuple[int, int], size: tuple[int, ...]) -> Integers:
+    return values[:, start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
+
+
+def _cells(values: Integers, program: Program, start: tuple[int, int], size: tuple[int, ...]) -> Integers:
+    """The estimate's cells whose first pixel lies in the tile and the image."""
+    cell = cell_size(program)
+    shape = (-(-size[0] // cell), -(-size[1] // cell))
+    return _crop(values, (start[0] // cell, start[1] // cell), shape)
+
+
+def cell_size(program: Program) -> int:
+    """How many pixels of the image one position of the estimate stands for, along a side."""
+    size = 1
+    for step in program.instructions:
+        if step.name == program.outputs["estimate"]:
+            return size
+        if step.op.value == "space_to_depth":
+            size *= step.block
+        elif step.kernel == 2:
+            size *= 2
+    return size
+
+
+def _apply(pixels: NDArray[Any], residual: Integers, program: Program) -> NDArray[Any]:
+    """Adds the residual, rounded half up to the sample type."""
+    bits = program.instruction_exponent(program.outputs["residual"]) - program.input_exponent + 2
+    change = residual.transpose(1, 2, 0).astype(np.int64)
+    if pixels.ndim == 2:
+        change = (2 * change.sum(axis=2) + 3) // 6
+    change *= 1 if pixels.dtype == np.uint8 else 257
+    total = (pixels.astype(np.int64) << bits) + change + (1 << (bits - 1))
+    result: NDArray[Any] = np.clip(total >> bits, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
+    return result
+
+
+def _widths(interval: Integers, program: Program) -> NDArray[np.uint8]:
+    bits = program.instruction_exponent(program.outputs["interval"]) - program.input_exponent + 2
+    unit = 3 << bits
+    total = interval.sum(axis=0, dtype=np.int64) * INTERVAL_UNITS
+    result: NDArray[np.uint8] = np.minimum((2 * total + unit) // (2 * unit), 255).astype(np.uint8)
+    return result

@@ -1,0 +1,67 @@
+"""`restore models`: the weights that are installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from restore_cli.options import Json, Quiet, Verbose, examples
+from restore_cli.terminal import Terminal
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List, show or import weights.", rich_markup_mode=None)
+
+
+@app.command("list", epilog=examples("restore models list --json"))
+def list_(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> int:
+    """List the weights that are shipped or imported."""
+    from restore_sdk.models import list_models  # noqa: PLC0415
+
+    terminal = Terminal(json, quiet, verbose)
+    found = list_models()
+    terminal.document(found)
+    for model in found:
+        _rows(terminal, model)
+        terminal.say()
+    return 0
+
+
+@app.command("show", epilog=examples("restore models show blind-small-1"))
+def show(
+    model: Annotated[str, typer.Argument(metavar="ID", help="An id of `restore models list`.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Show one set of weights: hash, licence, training data, figures, known failures."""
+    from restore_sdk.models import show_model  # noqa: PLC0415
+
+    terminal = Terminal(json, quiet, verbose)
+    found = show_model(model)
+    terminal.document(found)
+    _rows(terminal, found)
+    return 0
+
+
+@app.command("import", epilog=examples("restore models import mine.safetensors"))
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights, safetensors.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Install weights from a file, pinned by their hash."""
+    from restore_sdk.models import import_model  # noqa: PLC0415
+
+    terminal = Terminal(json, quiet, verbose)
+    found = import_model(file)
+    terminal.document(found)
+    _rows(terminal, found)
+    return 0
+
+
+def _rows(terminal: Terminal, model: dict[str, Any]) -> None:
+    terminal.table([(name, str(value)) for name, value in model.items()])

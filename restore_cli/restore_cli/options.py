@@ -1,0 +1,72 @@
+"""Options that several commands share, and the form of the examples in their help."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Arithmetic",
+    "Force",
+    "Json",
+    "LogKey",
+    "Model",
+    "NoRecompute",
+    "Quiet",
+    "Trust",
+    "Verbose",
+    "examples",
+    "model_named",
+]
+
+
+class Arithmetic(StrEnum):
+    """Integers that repeat on every machine, or floating point."""
+
+    EXACT = "exact"
+    FLOAT = "float"
+
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more on stderr; tracebacks in case of faults.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is already there.")]
+Trust = Annotated[
+    Path | None,
+    typer.Option("--trust", metavar="ROOTS.pem", help="Certificates of the signers' roots that you trust."),
+]
+LogKey = Annotated[
+    str | None,
+    typer.Option(
+        "--log-key",
+        metavar="KEY|FILE",
+        help="Public key of the transparency log that you trust, or its file.",
+    ),
+]
+NoRecompute = Annotated[
+    bool,
+    typer.Option("--no-recompute", help="Leave out the recomputation of the pixels, which takes longest."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="ID|FILE", help="Weights to use: an id of `restore models list`, or a file."
+    ),
+]
+
+
+def model_named(model: str | None) -> str | Path | None:
+    """A model is named by its id, or by a file if it ends like one or a file of that name is there."""
+    return Path(model) if model and (model.endswith(".safetensors") or Path(model).is_file()) else model
+
+
+def examples(*lines: str) -> str:
+    """The epilogue of a command's help. `\\b` keeps the line breaks."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

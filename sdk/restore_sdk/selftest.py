@@ -1,0 +1,47 @@
+"""`selftest`: does this machine compute what the reference computed?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from restore_sdk.models import models_folder
+
+__all__ = ["selftest"]
+
+
+def selftest(*, model: str | Path | None = None) -> dict[str, Any]:
+    """Runs the known-answer vectors of a model on this machine.
+
+    Returns:
+        `verdict` (pass or fail), `device`, `model` and `vectors`, each with its name, verdict, expected and
+        found SHA-256. A verdict of fail means that results made here must not be called exact.
+
+    Raises:
+        ModelError: for a model or vectors that are missing or damaged.
+    """
+    import torch  # noqa: PLC0415 -- keeps torch out of light commands
+
+    from restore_models.restorer import TorchRunner  # noqa: PLC0415
+    from restore_models.vectors import load_vectors, run_vector  # noqa: PLC0415
+    from restore_models.zoo import open_model  # noqa: PLC0415
+
+    found, program = open_model(model, models_folder())
+    executor = TorchRunner(program)
+    rows = []
+    for vector in load_vectors(found.path.with_suffix(".vectors.json"), program):
+        digest = run_vector(executor, vector)
+        rows.append(
+            {
+                "name": f"{vector.width}x{vector.height}, {vector.channels} channels, {vector.bits} bits",
+                "verdict": "pass" if digest == vector.sha256 else "fail",
+                "expected": vector.sha256,
+                "found": digest,
+            }
+        )
+    return {
+        "verdict": "pass" if all(row["verdict"] == "pass" for row in rows) else "fail",
+        "device": f"cpu, {torch.backends.cpu.get_cpu_capability()}, PyTorch {torch.__version__}",
+        "model": found.id,
+        "vectors": rows,
+    }

@@ -1,0 +1,66 @@
+"""`train`: one training phase from the SDK, ending in a model that `restore` can use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from restore_manifests.errors import UsageError
+from restore_sdk.home import restore_home
+
+__all__ = ["LICENCE", "train"]
+
+LICENCE = "Apache-2.0"
+"""Of weights trained here; who trains on images of their own decides for themselves."""
+
+
+def train(
+    phase: int,
+    *,
+    config: Path | None = None,
+    data: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    steps: int | None = None,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Trains one phase and exports the integer program when it is finished.
+
+    Args:
+        phase: 0, the blind restoration network.
+        config: TOML with the fields of `restore_models.training_config.TrainingConfig`; None: the defaults.
+        data: folder of clean photographs.
+        out: where the run is kept; None: RESTORE_HOME/training/phase-0.
+        resume: go on from the checkpoint in `out`.
+        steps: overrides the number of steps in the configuration.
+        progress: called with step, steps and the latest figures.
+
+    Returns:
+        `checkpoint` (resumable), `model` (the program), `steps` and `metrics`.
+
+    Raises:
+        UsageError: for an unknown phase, a wrong configuration, or a folder without images.
+        ModelError, StorageError: as their names say.
+    """
+    if phase != 0:
+        raise UsageError(f"There is no training phase {phase}.", hint="Phase 0 is the restoration network.")
+    if data is None:
+        raise UsageError("Training needs images.", hint="Name a folder of clean photographs with --data.")
+    from restore_models.export import export_program  # noqa: PLC0415 -- keeps torch out of light commands
+    from restore_models.training import train_restoration  # noqa: PLC0415
+    from restore_models.training_config import load_config  # noqa: PLC0415
+
+    settings = load_config(config)
+    if steps is not None:
+        settings = settings.model_copy(update={"steps": steps})
+    folder = out if out is not None else restore_home() / "training" / "phase-0"
+    result = train_restoration(settings, data=data, out=folder, resume=resume, progress=progress)
+    model = folder / "model.safetensors"
+    export_program(result.checkpoint, model, data=data, licence=LICENCE)
+    return {
+        "checkpoint": str(result.checkpoint),
+        "model": str(model),
+        "steps": result.steps,
+        "metrics": result.metrics,
+    }

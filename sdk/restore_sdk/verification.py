@@ -1,0 +1,195 @@
+"""Verification of one record: gathers the bytes, lets the pure verifier judge, recomputes if asked to.
+
+Reads only. The names in a manifest are a stranger's words: they are looked for beside the manifest, then
+beside the result, and never anywhere else.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore_manifests.errors import ManifestError, RestoreError, UsageError
+from restore_manifests.verifier import Recomputation, RecordInputs, Report, verify_record
+
+if TYPE_CHECKING:
+    from restore_manifests.schema import Body, Map
+    from restore_sdk.evidence import Evidence
+
+__all__ = ["beside", "load_log_key", "load_trust", "read_file", "verify"]
+
+MAX_FILE_BYTES = 4 * 1024**3
+"""Of a result or a map; a larger file is a mistake or an attack on memory."""
+
+
+def verify(
+    result: Path,
+    manifest: Path,
+    *,
+    source: Path | None = None,
+    trust: Path | None = None,
+    recompute: bool = True,
+    log_key: str | Path | None = None,
+) -> Report:
+    """Make every check of one record, the ids as in the command contract.
+
+    `source` names the original; otherwise it is looked for under its recorded name. `trust` is a PEM file of
+    root certificates: without it the signer stays unknown, and the verdict is at best `unable`. `log_key` is
+    the public key of the transparency log, or the file that holds it. With `recompute` the pixels and maps
+    are made again, which needs the source, the weights and torch.
+
+    What is wrong with the record is in the report, never an exception. Raises UsageError if a path given
+    names nothing that can be read, LogError if `log_key` is no key.
+    """
+    result_bytes = _named(result, "The result")
+    manifest_bytes = _named(manifest, "The manifest")
+    trust_pem = load_trust(trust) if trust is not None else None
+    key = load_log_key(log_key) if log_key is not None else None
+    given = None if source is None else _named(source, "The source")
+    facts: dict[str, Any] = {}
+    if body := _body(manifest_bytes):
+        folders = (manifest.parent, result.parent)
+        found = given if given is not None else _find(body.source.name, folders)
+        opened = None if found is None else _decoded(found, body.source.name)
+        facts = {
+            "source_bytes": found,
+            "edit_map_bytes": _find_map(body.maps.edit, folders),
+            "confidence_map_bytes": _find_map(body.maps.confidence, folders),
+            "weights": _weights(body),
+            **_source_facts(opened),
+        }
+        if recompute:
+            facts["recomputed"] = _recompute(body, opened, result_bytes)
+    return verify_record(
+        RecordInputs(
+            result_bytes=result_bytes,
+            manifest_bytes=manifest_bytes,
+            now=datetime.now(UTC),
+            trust_roots_pem=trust_pem,
+            log_public_key=key,
+            **facts,
+        )
+    )
+
+
+def beside(folder: Path, name: str) -> Path | None:
+    """The regular file `name` in `folder`; None if there is none, or if it leads out of the folder."""
+    path = folder / name
+    try:
+        inside = path.name == name and path.resolve(strict=True).parent == folder.resolve(strict=True)
+        return path if inside and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # names that the system refuses, and loops of links
+        return None
+
+
+def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a regular file. Raises UsageError for everything else, with the reason."""
+    try:
+        if not path.is_file():  # opening a pipe or device would block or act on it
+            what = (
+                "is a folder"
+                if path.is_dir()
+                else "is no regular file"
+                if path.exists()
+                else "does not exist"
+            )
+            raise UsageError(f"{path} {what}.", hint="Check the path.")
+        if path.stat().st_size > max_bytes:
+            raise UsageError(
+                f"{path} has more than {max_bytes:,} bytes.", hint="Check that it is the right file."
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{path} cannot be read: {reason}.", hint="Check the path and its permissions."
+        ) from error
+
+
+def load_trust(path: Path) -> str:
+    """The root certificates in a PEM file. Raises UsageError if it holds none."""
+    from cryptography import x509  # noqa: PLC0415
+
+    data = _named(path, "The file of trust roots")
+    try:
+        x509.load_pem_x509_certificates(data)
+        return data.decode("ascii", "replace")
+    except ValueError as error:
+        raise UsageError(
+            f"{path} holds no certificates that can be read.",
+            hint="Name a PEM file, such as the signer's root.pem.",
+        ) from error
+
+
+def load_log_key(key: str | Path) -> str:
+    """A log's public key as one line (C2SP vkey). Raises LogError if it is none, UsageError for its file."""
+    from restore_manifests.checkpoint import VerifierKey  # noqa: PLC0415
+
+    text = read_file(key, max_bytes=4096).decode("utf-8", "replace") if isinstance(key, Path) else key
+    return VerifierKey.parse(text.strip()).encode()
+
+
+def _named(path: Path, what: str) -> bytes:
+    try:
+        return read_file(path)
+    except UsageError as error:
+        raise UsageError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
+
+
+def _body(manifest_bytes: bytes) -> Body | None:
+    from restore_manifests.schema import parse_manifest  # noqa: PLC0415
+
+    try:
+        return parse_manifest(manifest_bytes).body
+    except ManifestError:
+        return None  # the verifier says what is wrong with it
+
+
+def _find(name: str, folders: tuple[Path, ...]) -> bytes | None:
+    for folder in folders:
+        if path := beside(folder, name):
+            try:
+                return read_file(path)
+            except UsageError:
+                continue
+    return None
+
+
+def _find_map(recorded: Map | None, folders: tuple[Path, ...]) -> bytes | None:
+    return _find(recorded.name, folders) if recorded else None
+
+
+def _decoded(data: bytes, name: str) -> Evidence | str:
+    """The source as opened, or why it could not be."""
+    from restore_sdk.evidence import decode_evidence  # noqa: PLC0415
+
+    try:
+        return decode_evidence(data, name)
+    except RestoreError as error:
+        return error.message.rstrip(".")
+
+
+def _source_facts(source: Evidence | str | None) -> dict[str, Any]:
+    if source is None:
+        return {}
+    if isinstance(source, str):
+        return {"source_problem": source}
+    decoder = f"{source.decoder.name} {source.decoder.version}"
+    return {"source_pixels_sha256": source.pixels_sha256, "source_decoder": decoder}
+
+
+def _weights(body: Body) -> dict[str, str | None]:
+    from restore_sdk.models import weights_sha256  # noqa: PLC0415
+
+    return {model.id: weights_sha256(model.id) for model in body.models}
+
+
+def _recompute(body: Body, source: Evidence | str | None, result: bytes) -> Recomputation:
+    if source is None:
+        return Recomputation(reason=f"the source {body.source.name!r} was not found")
+    if isinstance(source, str):
+        return Recomputation(reason=source)
+    from restore_sdk.recompute import recompute  # noqa: PLC0415
+
+    return recompute(body, source, result)

@@ -1,0 +1,190 @@
+"""Gathering what a verification needs: where names lead, what is missing, what a caller got wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from restore_manifests.errors import LogError, UsageError
+from restore_manifests.record import Recomputation
+from restore_manifests.report import Report, Verdict
+from restore_sdk.verification import beside, verify
+
+MakeBundle = Callable[..., Any]
+
+
+def verdicts(report: Report) -> dict[str, str]:
+    return {check.id: check.verdict.value for check in report.checks}
+
+
+def test_a_good_bundle_passes_every_check_but_the_recomputation_left_out(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    report = verify(
+        bundle.result, bundle.manifest, trust=bundle.root, log_key=bundle.log_key, recompute=False
+    )
+    assert report.verdict is Verdict.PASS, [c for c in report.checks if c.verdict is not Verdict.PASS]
+    assert {"source.file", "source.pixels", "maps.edit", "maps.confidence", "model.weights"} <= set(
+        verdicts(report)
+    )
+    assert "recompute.pixels" not in verdicts(report)
+
+
+def test_an_unknown_signer_never_passes(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    report = verify(bundle.result, bundle.manifest, recompute=False)
+    assert verdicts(report)["signer.trust"] == "unable"
+    assert report.exit_code == 3
+
+
+def test_the_source_is_found_beside_the_result_and_by_name(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    manifest = tmp_path / "elsewhere" / "m.json"
+    manifest.parent.mkdir()
+    bundle.manifest.replace(manifest)
+    assert verdicts(verify(bundle.result, manifest, recompute=False))["source.file"] == "pass"
+    moved = bundle.source.replace(tmp_path / "original.png")
+    missing = verdicts(verify(bundle.result, manifest, recompute=False))
+    assert (missing["source.file"], missing["source.pixels"]) == ("unable", "unable")
+    named = verdicts(verify(bundle.result, manifest, source=moved, recompute=False))
+    assert (named["source.file"], named["source.pixels"]) == ("pass", "pass")
+
+
+def test_a_map_that_is_missing_is_unable_and_one_that_was_changed_fails(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    bundle.edit.write_bytes(bundle.confidence.read_bytes())
+    bundle.confidence.unlink()
+    found = verdicts(verify(bundle.result, bundle.manifest, recompute=False))
+    assert (found["maps.edit"], found["maps.confidence"]) == ("fail", "unable")
+
+
+def test_weights_that_are_not_installed_are_unable_and_others_fail(
+    make_bundle: MakeBundle, tmp_path: Path, restore_home: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    weights = restore_home / "models" / "test-net.safetensors"
+    weights.write_bytes(b"other weights")
+    assert verdicts(verify(bundle.result, bundle.manifest, recompute=False))["model.weights"] == "fail"
+    weights.unlink()
+    assert verdicts(verify(bundle.result, bundle.manifest, recompute=False))["model.weights"] == "unable"
+
+
+def test_the_recomputation_is_given_source_and_result(
+    make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    seen: list[Any] = []
+
+    def recompute(body: Any, evidence: Any, result: bytes) -> Recomputation:
+        seen.append((evidence.data, result))
+        maps = body.maps
+        return Recomputation(
+            body.result.pixels_sha256, maps.edit.pixels_sha256, maps.confidence.pixels_sha256
+        )
+
+    monkeypatch.setitem(sys.modules, "restore_sdk.recompute", SimpleNamespace(recompute=recompute))
+    report = verify(bundle.result, bundle.manifest, trust=bundle.root)
+    assert verdicts(report)["recompute.pixels"] == "pass"
+    assert seen == [(bundle.source.read_bytes(), bundle.result.read_bytes())]
+
+
+@pytest.mark.parametrize("damage", ["missing", "unreadable"])
+def test_without_a_usable_source_the_recomputation_is_unable(
+    make_bundle: MakeBundle, tmp_path: Path, damage: str
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    if damage == "missing":
+        bundle.source.unlink()
+    else:
+        bundle.source.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    found = verdicts(verify(bundle.result, bundle.manifest))
+    assert found["recompute.pixels"] == "unable"
+    assert found["source.file"] == ("unable" if damage == "missing" else "fail")
+    assert found["source.pixels"] == "unable"
+
+
+def test_a_link_out_of_the_folder_is_not_followed(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    outside = bundle.source.replace(tmp_path / "outside.png")
+    try:
+        bundle.source.symlink_to(outside)
+    except OSError:
+        pytest.skip("this system lets only administrators make links")
+    assert verdicts(verify(bundle.result, bundle.manifest, recompute=False))["source.file"] == "unable"
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.txt", "..", ".", "", "/etc/hostname", "a/b", "a\0b", "x" * 5000, "case"]
+)
+def test_a_name_never_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    folder = tmp_path / "bundle"
+    (folder / "case").mkdir(parents=True)
+    assert beside(folder, name) is None
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_name_whatever_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir(exist_ok=True)
+    found = beside(folder, name)
+    assert found is None or found.resolve().parent == folder.resolve()
+
+
+@pytest.mark.parametrize("role", ["result", "manifest", "source", "trust"])
+@pytest.mark.parametrize("fault", ["missing", "folder"])
+def test_a_path_that_names_no_file_is_wrong_use(
+    make_bundle: MakeBundle, tmp_path: Path, role: str, fault: str
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    bad = tmp_path if fault == "folder" else tmp_path / "nowhere.bin"
+    paths: dict[str, Any] = {"result": bundle.result, "manifest": bundle.manifest, role: bad}
+    with pytest.raises(UsageError, match="cannot be used") as caught:
+        verify(**paths, recompute=False)
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_without_waiting_for_a_writer(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="no regular file"):
+        verify(bundle.result, pipe)
+
+
+def test_trust_and_log_key_must_be_what_they_are_called(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    with pytest.raises(UsageError, match="no certificates"):
+        verify(bundle.result, bundle.manifest, trust=bundle.source)
+    with pytest.raises(LogError):
+        verify(bundle.result, bundle.manifest, log_key="not a key")
+    file = tmp_path / "log.vkey"
+    file.write_text(bundle.log_key + "\n")
+    found = verdicts(verify(bundle.result, bundle.manifest, log_key=file, recompute=False))
+    assert found["log.checkpoint"] == "pass"
+
+
+def test_a_manifest_that_is_none_is_a_failed_check_not_an_error(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    for content in (b"", b"{}", b"[" * 100_000, b'{"schema": 1}', os.urandom(200)):
+        bundle.manifest.write_bytes(content)
+        report = verify(bundle.result, bundle.manifest)
+        assert verdicts(report)["manifest.schema"] == "fail"
+        json.dumps(report.to_json())
