@@ -120,7 +120,7 @@ class Architecture:
 
 PRESETS = {
     "small": Architecture(),
-    "base": Architecture(widths=(96, 192, 384, 512), blocks=(3, 3, 4, 6), attention_levels=2),
+    "base": Architecture(widths=(96, 192, 320, 448), blocks=(2, 2, 3, 4), attention_levels=2),
     "tiny": Architecture(widths=(16, 32), blocks=(1, 2)),
 }
 """`small` ships; `base` is the 30-60M configuration; `tiny` is for tests."""

@@ -59,7 +59,8 @@ def quantise(image: FloatImage) -> FloatImage:
 def gaussian_noise(image: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
     """Additive white Gaussian noise of `sigma` 8-bit levels, not clipped."""
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    return image + noise * np.float32(sigma / 255.0)
+    noisy: FloatImage = image + noise * np.float32(sigma / 255.0)
+    return noisy
 
 
 def jpeg(image: FloatImage, quality: int, *, subsample: bool = True) -> FloatImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -59,8 +60,9 @@ class RestorationNet(nn.Module):
     and `estimate` (batch, 4, h / lowest, w / lowest).
     """
 
-    def __init__(self, shape: Architecture) -> None:
+    def __init__(self, shape: Architecture, *, seed: int = 0) -> None:
         super().__init__()
+        rng = np.random.default_rng([seed, 11])
         self.shape = shape
         self.graph: Graph = build_graph(shape)
         self.convs = nn.ModuleDict()
@@ -69,7 +71,7 @@ class RestorationNet(nn.Module):
         for node in self.graph.nodes:
             channels[node.name] = node.channels
             if node.operation is Operation.CONV:
-                self.convs[_key(node)] = _conv(node, channels[node.inputs[0]])
+                self.convs[_key(node)] = _conv(node, channels[node.inputs[0]], rng)
             elif node.operation is Operation.ATTENTION:
                 self.position_bias[_key(node)] = nn.Parameter(
                     torch.zeros((2 * node.window - 1) ** 2, node.heads)
@@ -117,19 +119,20 @@ def _key(node: Node) -> str:
     return node.name.replace(".", "_")
 
 
-def _conv(node: Node, sources: int) -> nn.Conv2d:
-    if node.kernel == 2:
-        return nn.Conv2d(sources, node.channels, 2, stride=2)
-    conv = nn.Conv2d(sources, node.channels, node.kernel, padding=node.kernel // 2)
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # a Conv2d made with a bias has one
+def _conv(node: Node, sources: int, rng: np.random.Generator) -> nn.Conv2d:
+    stride, padding = (2, 0) if node.kernel == 2 else (1, node.kernel // 2)
+    conv = nn.Conv2d(sources, node.channels, node.kernel, stride, padding)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    gain = (2.0 if node.relu else 1.0) / (sources * node.kernel**2)
     if node.name.endswith((".conv2", ".project", ".mlp2")):
         # Each residual branch starts small: without norms this is what keeps a deep sum in range.
-        nn.init.normal_(conv.weight, std=0.1 * (2.0 / (sources * node.kernel**2)) ** 0.5)
+        gain = 0.01 * 2.0 / (sources * node.kernel**2)
     elif node.name.endswith(".head"):
-        nn.init.normal_(conv.weight, std=0.1 * (1.0 / (sources * node.kernel**2)) ** 0.5)
-    else:
-        gain = 2.0 if node.relu else 1.0
-        nn.init.normal_(conv.weight, std=(gain / (sources * node.kernel**2)) ** 0.5)
+        gain *= 0.01
+    # torch's own generators differ between instruction sets; NumPy's do not.
+    values = rng.standard_normal(tuple(conv.weight.shape), dtype=np.float32) * np.float32(gain**0.5)
+    conv.weight.data = torch.from_numpy(values)
     return conv
 
 

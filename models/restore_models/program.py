@@ -244,6 +244,8 @@ def check(program: Program) -> None:
     for output in ("residual", "interval", "estimate"):
         if program.outputs.get(output) not in bound:
             raise ModelError(f"The program does not say where its {output} is.")
+        if output != "estimate" and not 0 <= exponent[program.outputs[output]] - program.input_exponent <= 8:
+            raise ModelError(f"The program's {output} is coarser than its input.")
 
 
 def _reach(

@@ -96,7 +96,7 @@ class _Exporter:
         weight, bias = self._parameters(node)
         low = 0 if node.relu else -_BOUND
         exponent = _best_exponent(self.samples[measured.name], low, _BOUND)
-        if node.name == "residual.head":
+        if node.name in ("residual.head", "interval.head"):
             exponent = min(max(exponent, INPUT_EXPONENT), INPUT_EXPONENT + 2)
         self._emit_conv(
             name, node, node.inputs[0], weight, bias, exponent=exponent, low=low, high=_BOUND, addend=addend
@@ -122,8 +122,17 @@ class _Exporter:
         offset = np.zeros(channels, np.int32)
         shift = np.zeros(channels, np.int8)
         addend_shift = np.zeros(channels, np.int8)
-        for c in range(channels):
-            step = _weight_exponent(weight[c], bias[c], given, exponent, added)
+        steps = _weight_exponents(weight, bias, given, exponent, added)
+        while steps is None and exponent > 0:
+            # A result finer than its sums can be: give it a coarser step.
+            exponent -= 1
+            steps = _weight_exponents(weight, bias, given, exponent, added)
+        if steps is None:
+            raise ModelError(
+                f"The weights of {name!r} are too large for an exact program.",
+                hint="Train with a smaller learning rate or with weight decay.",
+            )
+        for c, step in enumerate(steps):
             shift[c] = given.exponent + step - exponent
             whole[c] = np.rint(weight[c] * 2.0**step)
             half = (1 << int(shift[c])) >> 1
@@ -152,6 +161,9 @@ class _Exporter:
             bound = _BOUND if part == "v" else _SCORE_BOUND
             values = sampled[:, rows] * np.float32(scale)
             exponent = _best_exponent(values, -bound, bound)
+            if part != "v":
+                # Scores finer than their table's step are of no use, and their shift must not be negative.
+                exponent = max(exponent, (_SCORE_BITS + 1) // 2)
             name = f"{reader.name}.{part}"
             self._emit_conv(
                 name,
@@ -226,14 +238,23 @@ def _best_exponent(values: NDArray[np.float32], low: int, high: int) -> int:
     return min(range(fits, min(fits + 4, 15)), key=error)
 
 
+def _weight_exponents(
+    weight: NDArray[np.float64], bias: NDArray[np.float64], given: _Made, exponent: int, added: _Made | None
+) -> list[int] | None:
+    """The power-of-two step of each output channel; None if a channel has none."""
+    steps = []
+    for channel, offset in zip(weight, bias, strict=True):
+        step = _weight_exponent(channel, float(offset), given, exponent, added)
+        if step is None:
+            return None
+        steps.append(step)
+    return steps
+
+
 def _weight_exponent(
     weight: NDArray[np.float64], bias: float, given: _Made, exponent: int, added: _Made | None
-) -> int:
-    """The finest power-of-two step of one output channel that keeps int8 and the certificate.
-
-    Raises:
-        ModelError: if there is none.
-    """
+) -> int | None:
+    """The finest step of one output channel that keeps int8 and the certificate; None if there is none."""
     for step in range(min(24, 24 + exponent - given.exponent), -8, -1):
         whole = np.rint(weight * 2.0**step)
         shift = given.exponent + step - exponent
@@ -246,10 +267,7 @@ def _weight_exponent(
             total += added.bound * 2.0 ** (given.exponent + step - added.exponent)
         if total < LIMIT:
             return step
-    raise ModelError(
-        "A channel's weights are too large for an exact program.",
-        hint="Train with a smaller learning rate or with weight decay.",
-    )
+    return None
 
 
 @torch.no_grad()

@@ -67,14 +67,7 @@ class _Trainer:
     def __init__(self, config: TrainingConfig, architecture: Architecture, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.network = RestorationNet(architecture)
-        # torch's own generators differ between instruction sets; the first weights come from NumPy's.
-        rng = np.random.default_rng([config.seed, 11])
-        for tensor in self.network.parameters():
-            if tensor.dim() > 1:
-                spread = float(tensor.detach().std())
-                values = rng.standard_normal(tuple(tensor.shape), dtype=np.float32) * np.float32(spread)
-                tensor.data.copy_(torch.from_numpy(values))
+        self.network = RestorationNet(architecture, seed=config.seed)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads leave out channels_last
         self.parameters = dict(self.network.named_parameters())
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}

@@ -54,6 +54,7 @@ def vector_image(height: int, width: int, channels: int, bits: int) -> NDArray[A
     mixed = (x * 73856093 ^ y * 19349663 ^ (c + 1) * 83492791) & 0xFFFFFFFF
     mixed = (mixed * 1103515245 + 12345) & 0x7FFFFFFF
     levels = np.clip(3 * x + 2 * y + 40 * c + 60 * (x > width // 2) + (mixed >> 20) % 41 - 20, 0, 255)
+    image: NDArray[Any]
     if bits == 16:
         image = (levels * 257 + (mixed >> 8) % 257).clip(0, 65535).astype(np.uint16)
     else:

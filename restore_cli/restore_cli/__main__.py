@@ -99,11 +99,13 @@ def _dispatch(arguments: list[str]) -> int:
 def _fail(arguments: list[str], code: int, message: str, hint: str) -> int:
     from restore_cli.terminal import printable  # noqa: PLC0415
 
-    if {"--verbose", "-v"}.intersection(arguments) and sys.exc_info()[0] is not None:
+    # known also where the arguments could not be parsed; after "--" there are names only
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if {"--verbose", "-v"}.intersection(options) and sys.exc_info()[0] is not None:
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
-    if "--json" in arguments:
+    if "--json" in options:
         print(json.dumps({"error": {"message": message, "hint": hint, "exit_code": code}}))
     print(printable(f"restore: {message} {hint}".strip()), file=sys.stderr)
     return code

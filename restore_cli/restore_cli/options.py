@@ -19,6 +19,7 @@ __all__ = [
     "Trust",
     "Verbose",
     "examples",
+    "log_key_named",
     "model_named",
 ]
 
@@ -65,6 +66,11 @@ Model = Annotated[
 def model_named(model: str | None) -> str | Path | None:
     """A model is named by its id, or by a file if it ends like one or a file of that name is there."""
     return Path(model) if model and (model.endswith(".safetensors") or Path(model).is_file()) else model
+
+
+def log_key_named(key: str | None) -> str | Path | None:
+    """A log's key is given as it is, or by the file that holds it."""
+    return Path(key) if key and Path(key).is_file() else key
 
 
 def examples(*lines: str) -> str:

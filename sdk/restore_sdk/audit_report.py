@@ -33,8 +33,8 @@ _ORDER = (Verdict.FAIL, Verdict.UNABLE, Verdict.PASS)
 _ROLES = {
     "before": "source",
     "after": "result",
-    "edit": "edit map, 0 to 10 CIEDE2000",
-    "confidence": "confidence map, 0 to 40 levels",
+    "edit": "edit map: where it was changed",
+    "confidence": "confidence map: how sure it is",
 }
 
 

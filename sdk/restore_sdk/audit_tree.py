@@ -7,6 +7,7 @@ takes its process down, never stops the audit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import Counter, deque
@@ -266,7 +267,8 @@ def _in_processes(
             while (waiting or running) and not suspects:
                 while waiting and len(running) < jobs:
                     path = waiting.popleft()
-                    running[pool.submit(examine, path)] = path
+                    with _undisturbed():
+                        running[pool.submit(examine, path)] = path
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     path = running.pop(future)
                     try:
@@ -277,7 +279,9 @@ def _in_processes(
         for path in suspects:
             with _pool(1) as pool:
                 try:
-                    yield pool.submit(examine, path).result()
+                    with _undisturbed():
+                        again = pool.submit(examine, path)
+                    yield again.result()
                 except BrokenProcessPool:
                     message = "The process that examined this bundle was killed, for lack of memory perhaps."
                     yield AuditItem("bundle", path.relative_to(root).as_posix(), Verdict.UNABLE, message)
@@ -288,9 +292,24 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (threads,))
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold Ctrl-C back, here and in workers that start meanwhile: they would show where it caught them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare(threads: int) -> None:
     """In a worker, before anything heavy is imported."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process: end without a traceback
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 

@@ -783,8 +783,8 @@ def _take_tiff_tags(data: bytes, names: Mapping[int, str], found: _Found) -> Non
             for tag in kept & set(tags):
                 block[tag] = tags.get_ifd(tag) if tag in (34665, 34853) else tags[tag]
             found.exif = block.tobytes()[6:]
-        except Exception:  # whatever the damage leads to; good pixels must not be lost with it
-            found.lost.append("TIFF tags that describe the picture (damaged)")
+        except Exception:  # damage, or BigTIFF, which EXIF cannot be: the pixels are good all the same
+            found.lost.append("TIFF tags that describe the picture (not transferable to EXIF)")
         else:
             found.kept.append("TIFF tags as EXIF: " + ", ".join(sorted(names[tag] for tag in kept)))
     lost = [_shown(name) for tag, name in sorted(names.items()) if tag not in _STRUCTURE | _EXIF_TAGS]

@@ -39,7 +39,7 @@ from restore_manifests.signing import sign_manifest
 from restore_sdk.estimates import abstentions, describe
 from restore_sdk.evidence import Evidence, open_evidence
 from restore_sdk.home import restore_home
-from restore_sdk.maps import EDIT_METHOD, edit_map
+from restore_sdk.maps import EDIT_MAP_METHOD, edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.output import encode_result, write_bundle
 from restore_sdk.plan import Executed, execute, make_plan
@@ -295,7 +295,7 @@ def _record(
             consistency=None,
         ),
         maps=Maps(
-            edit=_map(edit_name, changed, edit_png, EDIT_METHOD, None, statistics),
+            edit=_map(edit_name, changed, edit_png, EDIT_MAP_METHOD, None, statistics),
             confidence=_map(
                 confidence_name,
                 executed.confidence,

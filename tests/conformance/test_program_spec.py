@@ -320,7 +320,7 @@ def make_program() -> Program:
         for name, parameter in network.named_parameters():
             fan = math.prod(parameter.shape[1:]) if parameter.ndim == 4 else 1
             spread = 1.2 / math.sqrt(fan) if parameter.ndim == 4 else 0.3
-            for part, factor in (("qkv", 3.0), ("residual_head", 0.1), ("interval_head", 0.02)):
+            for part, factor in (("qkv", 0.8), ("residual_head", 0.1), ("interval_head", 0.02)):
                 spread *= factor if part in name else 1.0
             values = rng.normal(0, spread, tuple(parameter.shape)).astype(np.float32)
             parameter.copy_(torch.from_numpy(values))

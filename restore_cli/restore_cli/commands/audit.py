@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from restore_cli.options import Force, Json, LogKey, NoRecompute, Quiet, Trust, Verbose
+from restore_cli.options import Force, Json, LogKey, NoRecompute, Quiet, Trust, Verbose, log_key_named
 from restore_cli.terminal import Terminal
 
 __all__ = ["audit"]
@@ -46,7 +46,7 @@ def audit(
             jobs=jobs,
             recompute=not no_recompute,
             trust=trust,
-            log_key=log_key,
+            log_key=log_key_named(log_key),
             thumbnails=report is not None,
             progress=progress,
         )

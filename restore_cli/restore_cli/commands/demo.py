@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,20 +18,40 @@ from restore_cli.terminal import Progress, Terminal
 if TYPE_CHECKING:
     from restore_manifests.report import Report
     from restore_sdk.restoration import Restoration
+    from restore_sdk.sample import SampleKind
 
 __all__ = ["change_one_pixel", "demo"]
 
 _HOME = "identity-and-log"
+KINDS: tuple[SampleKind, ...] = ("photo", "plate", "document")
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One picture on its way: what was done to it, its bundle and the verdict on it."""
+
+    source: Path
+    damage: str
+    restoration: Restoration
+    report: Report
+    sheet: Path
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": str(self.source),
+            "damage": self.damage,
+            **self.restoration.to_json(),
+            **self.report.to_json(),
+            "contact_sheet": str(self.sheet),
+        }
 
 
 @dataclass(frozen=True)
 class _Walk:
-    source: Path
-    restoration: Restoration
-    first: Report
+    pictures: tuple[_Picture, ...]
     tampered: Path
-    second: Report
-    sheet: Path
+    report: Report
+    """On the copy with the changed pixel."""
 
 
 def demo(
@@ -45,7 +65,7 @@ def demo(
 ) -> int:
     """Restore, verify, change one pixel, see verification fail.
 
-    The picture is made by the package, the identity is thrown away with the folder.
+    The pictures are made by the package; the identity goes with the folder.
     """
     from restore_manifests.errors import UsageError  # noqa: PLC0415
 
@@ -57,33 +77,37 @@ def demo(
             )
     with _settled(directory), terminal.progress() as progress:
         walk = _walk(directory, progress)
-    failures = [check for check in walk.second.checks if check.verdict.value == "fail"]
+    failures = [check for check in walk.report.checks if check.verdict.value == "fail"]
     terminal.document(
         {
-            **walk.restoration.to_json(),
-            "source": str(walk.source),
-            "contact_sheet": str(walk.sheet),
-            **walk.first.to_json(),
-            "tampered": {"result": str(walk.tampered), **walk.second.to_json()},
+            "pictures": [picture.to_json() for picture in walk.pictures],
+            "tampered": {"result": str(walk.tampered), **walk.report.to_json()},
         }
     )
-    terminal.say(f"Restored {walk.source} in {walk.restoration.seconds:.1f} s. Verified:\n")
-    terminal.table([(check.verdict.value, check.id, check.message) for check in walk.first.checks])
-    terminal.verdict(walk.first.verdict.value, "is the verdict.")
-    terminal.say(f"\nThen one pixel of a copy was changed by one level: {walk.tampered}\n")
+    for picture in walk.pictures:
+        terminal.say(f"{picture.source}: {picture.damage}")
+        terminal.say(
+            f"  restored in {picture.restoration.seconds:.1f} s; before, after, maps: {picture.sheet}\n"
+        )
+        terminal.table([(check.verdict.value, check.id, check.message) for check in picture.report.checks])
+        terminal.say()
+    terminal.say(f"One pixel of a copy of the last was changed by one level: {walk.tampered}\n")
     terminal.table([(check.verdict.value, check.id, check.message) for check in failures])
-    terminal.verdict(walk.second.verdict.value, "is the verdict.")
-    terminal.say(f"\nBefore, after and maps: {walk.sheet}")
-    caught = walk.second.exit_code == 1 and "result.pixels" in {check.id for check in failures}
-    return walk.first.exit_code or (0 if caught else 1)
+    reports = [picture.report for picture in walk.pictures]
+    caught = "result.pixels" in {check.id for check in failures}
+    terminal.say(
+        f"\nAs restored: {', '.join(report.verdict.value for report in reports)}; "
+        f"changed: {walk.report.verdict.value}."
+    )
+    worst = next((code for code in (1, 3) if code in {report.exit_code for report in reports}), 0)
+    return worst or (0 if caught else 1)
 
 
 def _walk(directory: Path, progress: Progress) -> _Walk:
-    from restore_sdk.sample import write_sample  # noqa: PLC0415
-
-    from restore_cli.contact_sheet import contact_sheet  # noqa: PLC0415
     from restore_manifests.keys import create_identity  # noqa: PLC0415
+    from restore_manifests.pixels import encode_png  # noqa: PLC0415
     from restore_sdk.restoration import restore  # noqa: PLC0415
+    from restore_sdk.sample import sample_picture  # noqa: PLC0415
     from restore_sdk.verification import verify  # noqa: PLC0415
 
     home = directory.absolute() / _HOME
@@ -91,24 +115,41 @@ def _walk(directory: Path, progress: Progress) -> _Walk:
         home, name="Demo, not for evidence", passphrase=None, unprotected=True, force=True
     )
     root = home / "keys" / "root.pem"
-    source = write_sample(directory / "demo.png")
-    with _home(home):  # the demo's record must not end up in the user's own log
-        (done,) = restore(source, identity=identity, force=True, progress=progress)
-        progress("verifying", 0.5)
-        first = verify(done.result, done.manifest, trust=root)
+    pictures = []
+    with _home(home):  # the demo's records must not end up in the user's own log
+        for kind in KINDS:
+            source = directory / f"{kind}.png"
+            _, degraded, damage = sample_picture(kind, 0)
+            source.write_bytes(encode_png(degraded))
+            (done,) = restore(source, identity=identity, force=True, progress=progress)
+            progress(f"verifying {done.result.name}", 1.0)
+            report = verify(done.result, done.manifest, trust=root)
+            pictures.append(_Picture(source, damage, done, report, _sheet(source, done, report)))
         tampered = directory / "tampered" / done.result.name
         tampered.parent.mkdir(exist_ok=True)
         tampered.write_bytes(change_one_pixel(done.result.read_bytes()))
-        progress("verifying the changed copy", 0.8)
         second = verify(tampered, done.manifest, trust=root, recompute=False)
-    failing = next((check.message for check in second.checks if check.id == "result.pixels"), "")
-    captions = [
-        f"As restored: {first.verdict.value}.",
-        f"One pixel changed: {second.verdict.value}. {failing}",
-    ]
-    sheet = directory / "contact-sheet.png"
-    contact_sheet(source, done.result, done.edit_map, done.confidence_map, captions).save(sheet)
-    return _Walk(source, done, first, tampered, second, sheet)
+    return _Walk(tuple(pictures), tampered, second)
+
+
+def _sheet(source: Path, done: Restoration, report: Report) -> Path:
+    import numpy as np  # noqa: PLC0415
+
+    from restore_manifests.pixels import decode_png  # noqa: PLC0415
+    from restore_sdk.maps import contact_sheet  # noqa: PLC0415
+
+    paths = (source, done.result, done.edit_map, done.confidence_map)
+    before, after, edit, confidence = (decode_png(path.read_bytes()) for path in paths)
+    target = source.with_suffix(".sheet.png")
+    contact_sheet(
+        before,
+        after,
+        edit.astype(np.uint8),
+        confidence.astype(np.uint8),
+        f"{source.name}, verified: {report.verdict.value}",
+        confidence_legend=("90 % interval, 8-bit levels", "0", "127.5 or more"),
+    ).save(target)
+    return target
 
 
 def change_one_pixel(png: bytes) -> bytes:

@@ -64,4 +64,6 @@ def import_(
 
 
 def _rows(terminal: Terminal, model: dict[str, Any]) -> None:
-    terminal.table([(name, str(value)) for name, value in model.items()])
+    terminal.table([(name, str(value)) for name, value in model.items() if name not in ("notes", "card")])
+    if card := model.get("card"):
+        terminal.say(f"\n{card}")

@@ -17,6 +17,6 @@ def selftest(json: Json = False, quiet: Quiet = False, verbose: Verbose = False)
     terminal = Terminal(json, quiet, verbose)
     found = work()
     terminal.document(found)
-    terminal.table([[str(value) for value in vector.values()] for vector in found["vectors"]])
+    terminal.table([[vector["verdict"], vector["name"], vector["found"]] for vector in found["vectors"]])
     terminal.verdict(found["verdict"], f"{len(found['vectors'])} known answers on {found['device']}.")
     return _EXIT[found["verdict"]]

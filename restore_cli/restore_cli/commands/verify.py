@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from restore_cli.options import Json, LogKey, NoRecompute, Quiet, Trust, Verbose
+from restore_cli.options import Json, LogKey, NoRecompute, Quiet, Trust, Verbose, log_key_named
 from restore_cli.terminal import Terminal
 
 __all__ = ["VERDICTS", "verify"]
@@ -41,7 +41,14 @@ def verify(
     from restore_sdk.verification import verify as check  # noqa: PLC0415
 
     terminal = Terminal(json, quiet, verbose)
-    report = check(result, manifest, source=source, trust=trust, recompute=not no_recompute, log_key=log_key)
+    report = check(
+        result,
+        manifest,
+        source=source,
+        trust=trust,
+        recompute=not no_recompute,
+        log_key=log_key_named(log_key),
+    )
     terminal.document(report.to_json())
     terminal.table([(item.verdict.value, item.id, item.message) for item in report.checks])
     terminal.say()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ def _stub(monkeypatch: pytest.MonkeyPatch, module: str, **names: Any) -> None:
 
 
 def test_every_command_of_the_contract_is_there() -> None:
-    contract = "run verify audit train evaluate selftest demo".split()
+    contract = ["run", "verify", "audit", "train", "evaluate", "selftest", "demo"]
     contract += [f"keys {verb}" for verb in ("init", "show", "import")]
     contract += [f"log {verb}" for verb in ("show", "prove", "check", "export")]
     contract += [f"models {verb}" for verb in ("list", "show", "import")]
@@ -134,7 +135,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(invoke: Invoke, words: list[s
         assert outcome.out == ""
 
 
-class _Odd(RestoreError):
+class _OddError(RestoreError):
     exit_code = 3
 
 
@@ -143,7 +144,7 @@ class _Odd(RestoreError):
     [
         (UsageError("That is wrong.", hint="Do this."), 2, "That is wrong. Do this."),
         (StorageError("The disk is full."), 4, "The disk is full."),
-        (_Odd("Something is missing."), 3, "Something is missing."),
+        (_OddError("Something is missing."), 3, "Something is missing."),
         (KeyboardInterrupt(), 4, "Interrupted."),
         (EOFError(), 4, "Interrupted."),
         (typer.Abort(), 4, "Interrupted."),
@@ -186,7 +187,7 @@ def test_a_reader_that_goes_away_is_no_fault(
     assert capsys.readouterr().err == ""
 
 
-@given(st.text(max_size=60))
+@given(path=st.text(max_size=60))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_path_whatever_makes_verify_or_audit_break(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
@@ -224,6 +225,9 @@ def test_verify_prints_every_check_and_follows_the_verdict(
     good = invoke(*words, "--json", "--trust", bundle.root, "--log-key", bundle.log_key)
     assert (good.code, good.document["verdict"]) == (0, "pass")
     assert all(set(check) >= {"id", "verdict", "message"} for check in good.document["checks"])
+    key = tmp_path / "log.vkey"
+    key.write_text(bundle.log_key, encoding="ascii")
+    assert invoke(*words, "--log-key", key, "--trust", bundle.root).code == 0
     assert invoke(*words).code == 3
     bundle.edit.write_bytes(bundle.confidence.read_bytes())
     bad = invoke(*words)
@@ -360,7 +364,11 @@ def test_the_log_is_shown_proved_checked_and_exported(
 def test_selftest_follows_its_verdict(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch, verdict: str, code: int
 ) -> None:
-    found = {"verdict": verdict, "device": "cpu", "vectors": [{"name": "tile", "verdict": verdict}]}
+    found = {
+        "verdict": verdict,
+        "device": "cpu",
+        "vectors": [{"name": "tile", "verdict": verdict, "found": "0f"}],
+    }
     _stub(monkeypatch, "restore_sdk.selftest", selftest=lambda: found)
     assert invoke("selftest", "--json").document == found
     assert invoke("selftest").code == code
@@ -480,6 +488,27 @@ def test_help_answers_at_once() -> None:
         return time.perf_counter() - started
 
     assert min(seconds() for _ in range(5)) < 0.4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent differently there")
+def test_an_interrupted_audit_says_so_and_leaves_no_report(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    for number in range(12):
+        make_bundle(tmp_path / "batch" / str(number), seed=number, size=(800, 1000))
+    words = ["audit", tmp_path / "batch", "--no-recompute", "--verbose", "--report", tmp_path / "audit.html"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "restore_cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that the signal reaches its workers and not us
+    )
+    assert process.stderr
+    assert process.stderr.readline().endswith(".manifest.json\n")  # the first of twelve is done
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (4, "")
+    assert err.splitlines()[-1].startswith("restore: Interrupted.")
+    assert not [path for path in tmp_path.iterdir() if "audit" in path.name or path.suffix == ".tmp"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes are closed differently there")

@@ -336,9 +336,6 @@ def test_what_is_lost_is_named() -> None:
         ): "further frames (only the first is read)",
         tiff(RGB, photometric="rgb", extratags=[(65000, "H", 1, 5, True)]): "TIFF tag 65000",
         tiff(WIDE, photometric="rgb", extrasamples=["unspecified"]): "extra channels of no stated meaning",
-        saved(
-            RGB, "TIFF", save_all=True, big_tiff=True, description="d"
-        ): "TIFF tags that describe the picture (not transferable to EXIF)",
     }
     for data, lost in cases.items():
         assert lost in decode_evidence(data, "l").metadata_lost
@@ -347,6 +344,22 @@ def test_what_is_lost_is_named() -> None:
     evidence = decode_evidence(jpeg[:2] + app + jpeg[2:], "p.jpg")
     assert evidence.metadata_lost == ("Photoshop resources (IPTC)",)
     assert evidence.text == {"Comment": "seen"}
+
+
+def test_tiff_tags_become_exif() -> None:
+    options: dict[str, Any] = {
+        "tiffinfo": {271: "Maker", 34665: {36867: "2024:01:02 03:04:05"}},
+        "description": "d",
+    }
+    evidence = decode_evidence(saved(RGB, "TIFF", **options), "t.tif")
+    assert evidence.exif is not None
+    parts = piexif.load(b"Exif\0\0" + evidence.exif)
+    assert (parts["0th"][271], parts["0th"][270]) == (b"Maker", b"d")
+    assert parts["Exif"][36867] == b"2024:01:02 03:04:05"
+    assert evidence.metadata_lost == ()
+    large = decode_evidence(saved(RGB, "TIFF", big_tiff=True, **options), "big.tif")
+    assert large.exif is None
+    assert large.metadata_lost == ("TIFF tags that describe the picture (not transferable to EXIF)",)
 
 
 def test_thumbnail_of_the_source_is_named_lost() -> None:

@@ -27,10 +27,11 @@ from restore_sdk.output import BUNDLE_SUFFIXES, encode_result, leftovers, recove
 
 RGB = np.random.default_rng(3).integers(0, 256, (10, 20, 3), dtype=np.uint8)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-FULL = tuple(suffix for suffix in BUNDLE_SUFFIXES)
 
 
-def bundle(content: str, stem: str = "photo", suffixes: tuple[str, ...] = FULL) -> dict[str, bytes]:
+def bundle(
+    content: str, stem: str = "photo", suffixes: tuple[str, ...] = BUNDLE_SUFFIXES
+) -> dict[str, bytes]:
     return {stem + suffix: f"{content} {suffix}".encode() for suffix in suffixes}
 
 
@@ -44,7 +45,7 @@ def jpeg(exif: bytes, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-# ---- the result's file -----------------------------------------------------------------------------------------
+# ---- the result's file -----------------------------------------------------------------------------------
 
 
 def test_result_carries_metadata_and_stands_upright() -> None:
@@ -105,13 +106,7 @@ def test_exif_of_either_byte_order_is_patched(order: str) -> None:
     assert evidence.orientation == 8
     again = decode_evidence(encode_result(evidence.pixels, None, evidence), "r.png")
     assert again.orientation == 1
-    assert (
-        again.exif
-        == block.replace(struct.pack(f"{order}H", 8), struct.pack(f"{order}H", 1)).replace(
-            struct.pack(f"{order}HIH", 42, 1, 1), struct.pack(f"{order}HIH", 42, 8, 1)
-        )
-        or again.exif == block[:18] + struct.pack(f"{order}H", 1) + block[20:]
-    )
+    assert again.exif == block[:18] + struct.pack(f"{order}H", 1) + block[20:]
 
 
 @given(st.binary(max_size=120))
@@ -134,7 +129,7 @@ def test_result_of_16_bit_with_alpha() -> None:
     assert again.text == {"Zeuge": "Müller"}
 
 
-# ---- bundles -----------------------------------------------------------------------------------------------------
+# ---- bundles ---------------------------------------------------------------------------------------------
 
 
 def test_bundle_is_written_and_nothing_else_stays(tmp_path: Path) -> None:
@@ -264,7 +259,7 @@ def test_another_run_that_does_not_end(tmp_path: Path, monkeypatch: pytest.Monke
     write_bundle(bundle("x"), tmp_path)
 
 
-# ---- what killed runs leave ---------------------------------------------------------------------------------------
+# ---- what killed runs leave ------------------------------------------------------------------------------
 
 
 def interrupted(directory: Path, monkeypatch: pytest.MonkeyPatch, renames: int) -> None:
@@ -319,39 +314,32 @@ def test_recovery_where_there_is_nothing(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+def journal(name: str = "a.manifest.json", content: bytes = b"m", remove: str = "a.edit.png") -> bytes:
+    entry = {"name": name, "sha256": hashlib.sha256(content).hexdigest()}
+    return json.dumps({"schema": "restore.commit/1", "files": [entry], "remove": [remove]}).encode()
+
+
 @pytest.mark.parametrize(
-    "journal",
+    "data",
     [
         b"",
         b"[]",
         b"[" * 100_000,
-        b'{"schema": "restore.commit/2", "files": [], "remove": []}',
-        json.dumps(
-            {"schema": "restore.commit/1", "files": [{"name": "../evil", "sha256": ""}], "remove": []}
-        ).encode(),
-        json.dumps(
-            {
-                "schema": "restore.commit/1",
-                "files": [{"name": "a.manifest.json", "sha256": hashlib.sha256(b"m").hexdigest()}],
-                "remove": ["../../precious"],
-            }
-        ).encode(),
-        json.dumps(
-            {
-                "schema": "restore.commit/1",
-                "files": [{"name": "a.manifest.json", "sha256": hashlib.sha256(b"x").hexdigest()}],
-                "remove": [],
-            }
-        ).encode(),
+        journal().replace(b"commit/1", b"commit/2"),
+        journal(name="../a.manifest.json"),
+        journal(remove="../../precious"),
+        journal(content=b"another"),
     ],
     ids=["empty", "list", "deep", "schema", "escape", "removes-elsewhere", "changed-file"],
 )
-def test_damaged_or_forged_journals_move_nothing(tmp_path: Path, journal: bytes) -> None:
+def test_damaged_or_forged_journals_move_nothing(tmp_path: Path, data: bytes) -> None:
     partial = tmp_path / ".a.restore-partial-0123456789abcdef"
     partial.mkdir()
     (partial / "a.manifest.json").write_bytes(b"m")
-    (partial / "restore-commit.json").write_bytes(journal)
+    (partial / "restore-commit.json").write_bytes(data)
     with pytest.raises(StorageError, match="is damaged"):
         recover(tmp_path)
     assert inside(tmp_path) == {}
     assert (partial / "a.manifest.json").exists()
+    (partial / "restore-commit.json").write_bytes(journal())
+    assert recover(tmp_path).finished == ("a",)

@@ -1,0 +1,159 @@
+"""Training: resumable bit for bit, honest about bad settings, ending in a program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from restore_manifests.errors import ModelError, UsageError
+from restore_models import training
+from restore_models.architecture import PRESETS, Architecture
+from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network
+from restore_models.export import export_program
+from restore_models.network import RestorationNet
+from restore_models.training import learning_rate, train_restoration
+from restore_models.training_config import TrainingConfig, load_config
+from restore_models.vectors import load_vectors
+
+CONFIG = TrainingConfig(
+    preset="tiny",
+    steps=6,
+    batch=2,
+    patch=32,
+    warmup=2,
+    checkpoint_every=3,
+    evaluate_every=100,
+    page_share=0.2,
+    bf16=False,
+)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Forty small pictures, so that some are held out."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(40):
+        smooth = cv2.GaussianBlur(rng.integers(0, 256, (110, 120, 3)).astype(np.uint8), (0, 0), 3)
+        cv2.imwrite(str(folder / f"picture{index}.png"), cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX))
+    return folder
+
+
+def test_resumed_run_equals_unbroken_run(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train_restoration(CONFIG, data=photographs, out=whole, resume=False)
+    save = training.save_checkpoint
+
+    def save_then_stop(path: Path, checkpoint: Checkpoint) -> None:
+        save(path, checkpoint)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "save_checkpoint", save_then_stop)
+        train_restoration(CONFIG, data=photographs, out=broken, resume=False)
+    assert load_checkpoint(broken / "latest.safetensors").step == 3
+    train_restoration(CONFIG, data=photographs, out=broken, resume=True)
+    one, other = (load_checkpoint(run / "latest.safetensors") for run in (whole, broken))
+    assert one.step == other.step == CONFIG.steps
+    assert one.tensors.keys() == other.tensors.keys()
+    for name, tensor in one.tensors.items():
+        assert torch.equal(tensor, other.tensors[name]), name
+
+
+def test_loss_falls(photographs: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 60, "checkpoint_every": 20, "learning_rate": 3e-3})
+    result = train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [20, 40, 60]
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert result.metrics["psnr_gaussian50"] > 10
+
+
+def test_export_makes_a_program_with_answers(photographs: Path, tmp_path: Path) -> None:
+    result = train_restoration(CONFIG, data=photographs, out=tmp_path / "run", resume=False)
+    target = tmp_path / "model.safetensors"
+    program = export_program(result.checkpoint, target, data=photographs, licence="CC0-1.0")
+    assert program.notes["licence"] == "CC0-1.0"
+    assert len(program.notes["training_images"]) == 40
+    assert {row["use"] for row in program.notes["training_images"]} == {"training", "validation"}
+    for low, high in program.notes["estimate_error"].values():
+        assert low <= high
+    assert load_vectors(target.with_suffix(".vectors.json"), program)
+
+
+def test_running_folder_is_not_overwritten(photographs: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 1})
+    train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+    with pytest.raises(UsageError, match="already holds"):
+        train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+
+
+def test_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No training image"):
+        train_restoration(CONFIG, data=tmp_path, out=tmp_path / "run", resume=False)
+
+
+def test_resume_with_another_architecture(photographs: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 1})
+    train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+    with pytest.raises(ModelError, match="another architecture"):
+        train_restoration(
+            CONFIG.model_copy(update={"preset": "small"}), data=photographs, out=tmp_path / "run", resume=True
+        )
+
+
+def test_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match="missing or damaged"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps = 0", "steps"),
+        ("unknown = 1", "unknown"),
+        ("steps = ", "cannot be read"),
+        ("loss = 'x'", "loss"),
+    ],
+)
+def test_wrong_configuration_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        load_config(path)
+
+
+def test_rate_falls_to_zero_and_can_be_lengthened() -> None:
+    config = TrainingConfig(steps=1000, schedule="constant_then_cosine", decay_share=0.25, warmup=10)
+    assert learning_rate(config, 0) == pytest.approx(config.learning_rate / 10)
+    assert learning_rate(config, 500) == learning_rate(config, 700) == config.learning_rate
+    assert 0 < learning_rate(config, 999) < 1e-6
+    cosine = TrainingConfig(steps=1000, warmup=10)
+    assert learning_rate(cosine, 505) == pytest.approx(cosine.learning_rate / 2, rel=0.01)
+
+
+def test_presets_are_of_the_promised_size() -> None:
+    def parameters(shape: Architecture) -> int:
+        return sum(p.numel() for p in RestorationNet(shape).parameters())
+
+    assert 3_000_000 < parameters(PRESETS["small"]) < 5_000_000
+    assert 30_000_000 < parameters(PRESETS["base"]) < 60_000_000
+
+
+def test_architecture_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ModelError, match="block counts"):
+        Architecture(widths=(16, 32), blocks=(1,))
+    with pytest.raises(ModelError, match="heads"):
+        Architecture(widths=(16, 40), blocks=(1, 1))
+    with pytest.raises(ModelError, match="unknown fields"):
+        Architecture.from_dict({"depth": 3})
