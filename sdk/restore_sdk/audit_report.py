@@ -33,8 +33,8 @@ _ORDER = (Verdict.FAIL, Verdict.UNABLE, Verdict.PASS)
 _ROLES = {
     "before": "source",
     "after": "result",
-    "edit": "edit map: where it was changed",
-    "confidence": "confidence map: how sure it is",
+    "edit": "edit map: where it was changed (CIEDE2000)",
+    "confidence": "confidence map: interval, in 8-bit levels",
 }
 
 

@@ -25,9 +25,9 @@ SIDE = 240
 """Longest side of a thumbnail in pixels: about 8 kilobytes each as JPEG."""
 
 _MAPS = {
-    # the level shown in the brightest colour, and the legend: most of what happens is near the low end
-    "edit": (100, ("CIEDE2000", "0", "10 or more")),
-    "confidence": (80, ("interval, levels", "0", "40 or more")),
+    # the level shown in the brightest colour, and a legend that fits: most changes are small ones
+    "edit": (100, ("dE00", "0", "10+")),
+    "confidence": (255, ("levels", "0", "127+")),
 }
 
 

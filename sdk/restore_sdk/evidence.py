@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -108,9 +108,9 @@ class Evidence:
         return int(self.pixels.shape[1])
 
     @property
-    def bits(self) -> int:
-        """Bits per sample, 8 or 16."""
-        return int(self.pixels.dtype.itemsize) * 8
+    def bits(self) -> Literal[8, 16]:
+        """Bits per sample."""
+        return 8 if self.pixels.dtype == np.uint8 else 16
 
     @property
     def channels(self) -> int:
@@ -605,7 +605,9 @@ def _pillow_metadata(image: Image.Image, kind: ImageFormat, found: _Found) -> No
     text = dict(getattr(image, "text", {}))
     text.pop("XML:com.adobe.xmp", None)
     if comment := info.get("comment"):
-        text["Comment"] = comment.decode("latin-1") if isinstance(comment, bytes) else str(comment)
+        text["Comment"] = (
+            comment.rstrip(b"\0").decode("latin-1") if isinstance(comment, bytes) else str(comment)
+        )
     for key, value in text.items():
         # "Raw profile" texts are old wrappings of EXIF and would tell the orientation before it was applied
         if (
@@ -683,7 +685,30 @@ def _take_dpi(dpi: object, found: _Found) -> None:
 
 _EXIF_TAGS = frozenset({270, 271, 272, 305, 306, 315, 316, 33432, 34665, 34853})
 _STRUCTURE = frozenset(
-    {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 292, 293, 296, 317, 320}
+    {
+        254,
+        255,
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        273,
+        274,
+        277,
+        278,
+        279,
+        282,
+        283,
+        284,
+        292,
+        293,
+        296,
+        297,
+        317,
+        320,
+    }
     | {322, 323, 324, 325, 338, 339, 347, 529, 530, 531, 532, 700, 34675}
 )
 

@@ -28,7 +28,7 @@ _TOP = 2000  # tenths; CIEDE2000 between sRGB colours stays below 120
 
 
 def edit_map(before: NDArray[Any], after: NDArray[Any]) -> tuple[NDArray[np.uint8], dict[str, float]]:
-    """CIEDE2000 between two aligned pictures, uint8 or uint16, each `(H, W)` grey or `(H, W, 3)` sRGB.
+    """CIEDE2000 between two aligned pictures, uint8 or uint16, `(H, W)` grey or `(H, W, 3)` sRGB.
 
     Returns a uint8 `(H, W)` map in tenths, rounded and clipped at 25.5, and statistics in units of CIEDE2000,
     taken before clipping: `mean`, `p95`, `p99`, `max`, and the shares of pixels above 1 (just visible side by
@@ -52,7 +52,7 @@ def edit_map(before: NDArray[Any], after: NDArray[Any]) -> tuple[NDArray[np.uint
 
 
 def _statistics(counts: NDArray[np.int64]) -> dict[str, float]:
-    """Figures from the histogram of tenths: whole numbers up to the last division, hence the same everywhere."""
+    """Figures from the histogram of tenths: whole numbers up to the last division, so exact."""
     pixels = int(counts.sum())
     reached = np.cumsum(counts)
 
@@ -81,7 +81,7 @@ def _linear(bits: int) -> Floats:
 
 
 def _lab(samples: NDArray[Any]) -> Floats:
-    """`(3, ...)` CIE L*a*b* of sRGB samples; the white is that of the matrix, so grey has a* = b* = 0."""
+    """`(3, ...)` CIE L*a*b* of sRGB samples; the white is the matrix's own, so that grey has a* = b* = 0."""
     light = _linear(samples.dtype.itemsize * 8)[samples]
     if samples.ndim == 2:
         lightness = _f(light)
@@ -149,7 +149,7 @@ def delta_e_2000(first: Floats, second: Floats) -> Floats:
     return result
 
 
-# ---- pictures for people ------------------------------------------------------------------------------------
+# ---- pictures for people ---------------------------------------------------------------------------------
 
 # Viridis (S. van der Walt, N. Smith, CC0) as a polynomial of degree six per channel, constant term first
 # (fit by M. Zucker, CC0): perceptually uniform, and readable without colour vision.

@@ -297,7 +297,9 @@ def _sync_folder(directory: Path) -> None:
 @contextlib.contextmanager
 def _locked(directory: Path, *, seconds: float | None = None) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when its holder dies, and its file goes with it."""
-    lock = FileLock(directory / _LOCK_NAME, timeout=_LOCK_SECONDS if seconds is None else seconds)
+    lock = FileLock(
+        directory / _LOCK_NAME, timeout=_LOCK_SECONDS if seconds is None else seconds, poll_interval=0.01
+    )
     with lock:
         try:
             yield

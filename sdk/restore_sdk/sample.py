@@ -7,7 +7,9 @@ one picture.
 
 from __future__ import annotations
 
+import importlib
 import io
+from pathlib import Path
 from typing import Any, Literal, assert_never
 
 import cv2
@@ -15,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["SampleKind", "sample_picture"]
+from restore_manifests.errors import StorageError
+from restore_manifests.pixels import encode_png
+
+__all__ = ["SampleKind", "sample_picture", "write_sample"]
 
 SampleKind = Literal["photo", "plate", "document"]
 Picture = NDArray[np.uint8]
@@ -54,9 +59,26 @@ def sample_picture(kind: SampleKind, seed: int) -> tuple[Picture, Picture, str]:
     return clean, degraded, done
 
 
-def _photo(generator: np.random.Generator) -> Picture:
-    from skimage import data  # noqa: PLC0415  (takes a while to import)
+def write_sample(path: Path, kind: SampleKind = "photo", seed: int = 0) -> Path:
+    """Write the degraded picture of `sample_picture` to `path` as PNG, whatever is there, and return `path`.
 
+    Missing folders are made. Raises StorageError where the file cannot be written.
+    """
+    _, degraded, description = sample_picture(kind, seed)
+    data = encode_png(degraded, text={"Description": f"A sample picture made by restore. {description}"})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(
+            f"The sample picture cannot be written to {path}: {error.strerror or error}.",
+            hint="Choose another folder.",
+        ) from error
+    return path
+
+
+def _photo(generator: np.random.Generator) -> Picture:
+    data: Any = importlib.import_module("skimage.data")  # untyped, and slow to import
     if generator.integers(2):
         picture = data.coffee()  # 400 x 600
         left = int(generator.integers(0, 201))

@@ -87,11 +87,13 @@ def demo(
     for picture in walk.pictures:
         terminal.say(f"{picture.source}: {picture.damage}")
         terminal.say(
-            f"  restored in {picture.restoration.seconds:.1f} s; before, after, maps: {picture.sheet}\n"
+            f"  restored in {picture.restoration.seconds:.1f} s, verified: {picture.report.verdict.value}"
         )
-        terminal.table([(check.verdict.value, check.id, check.message) for check in picture.report.checks])
-        terminal.say()
-    terminal.say(f"One pixel of a copy of the last was changed by one level: {walk.tampered}\n")
+        terminal.say(f"  before, after and maps: {picture.sheet}\n")
+    terminal.say("What was verified, for the last of them:\n")
+    last = walk.pictures[-1].report
+    terminal.table([(check.verdict.value, check.id, check.message) for check in last.checks])
+    terminal.say(f"\nThen one pixel of a copy of it was changed by one level: {walk.tampered}\n")
     terminal.table([(check.verdict.value, check.id, check.message) for check in failures])
     reports = [picture.report for picture in walk.pictures]
     caught = "result.pixels" in {check.id for check in failures}
@@ -127,8 +129,10 @@ def _walk(directory: Path, progress: Progress) -> _Walk:
             pictures.append(_Picture(source, damage, done, report, _sheet(source, done, report)))
         tampered = directory / "tampered" / done.result.name
         tampered.parent.mkdir(exist_ok=True)
+        for path in (source, done.manifest, done.edit_map, done.confidence_map):
+            shutil.copy2(path, tampered.parent)
         tampered.write_bytes(change_one_pixel(done.result.read_bytes()))
-        second = verify(tampered, done.manifest, trust=root, recompute=False)
+        second = verify(tampered, tampered.with_name(done.manifest.name), trust=root, recompute=False)
     return _Walk(tuple(pictures), tampered, second)
 
 

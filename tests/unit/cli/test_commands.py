@@ -23,8 +23,11 @@ from hypothesis import strategies as st
 
 from restore_cli.__main__ import main
 from restore_cli.app import command
+from restore_cli.commands.demo import change_one_pixel
 from restore_cli.terminal import Terminal, printable
 from restore_manifests.errors import RestoreError, StorageError, UsageError
+from restore_manifests.pixels import decode_png, png_chunks
+from restore_sdk.models import list_models
 
 MakeBundle = Callable[..., Any]
 ROOT = command()
@@ -394,6 +397,41 @@ def test_train_and_evaluate_pass_progress_on(invoke: Invoke, monkeypatch: pytest
     assert (done.document, "step 1 of 3: loss 0.75" in done.err) == (trained, True)
     assert invoke("evaluate", "jpeg", "--images", "d", "--json").document == measured
     assert "30.13  0.9100" in invoke("evaluate", "jpeg", "--images", "d").out
+
+
+@pytest.mark.skipif(not any(model["shipped"] for model in list_models()), reason="no weights are shipped")
+def test_the_demo_passes_and_its_changed_pixel_is_caught(
+    invoke: Invoke, tmp_path: Path, restore_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore_cli.commands.demo.KINDS", ("plate",))
+    done = invoke("demo", tmp_path / "demo", "--json")
+    assert done.code == 0, done.err
+    (picture,) = done.document["pictures"]
+    assert picture["verdict"] == "pass"
+    assert Path(picture["contact_sheet"]).is_file()
+    tampered = done.document["tampered"]
+    assert {check["id"] for check in tampered["checks"] if check["verdict"] == "fail"} == {
+        "result.file",
+        "result.pixels",
+        "c2pa.binding",
+    }
+    assert not restore_home.exists(), "the demo left traces in the user's own home"
+    assert invoke("demo", tmp_path / "demo").code == 2
+    shown = invoke("demo", tmp_path / "demo", "--force")
+    assert shown.code == 0
+    assert "fail  result.pixels" in shown.out
+
+
+def test_a_changed_pixel_changes_nothing_else(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    png = make_bundle(tmp_path / "case").result.read_bytes()
+    changed = change_one_pixel(png)
+    before, after = decode_png(png).astype(int), decode_png(changed).astype(int)
+    assert (before != after).any(axis=2).sum() == 1
+    assert abs(before - after).max() == 1
+    others = [
+        [(kind, body) for _, kind, body in png_chunks(data) if kind != b"IDAT"] for data in (png, changed)
+    ]
+    assert others[0] == others[1]
 
 
 def test_the_demo_keeps_out_of_a_folder_in_use(invoke: Invoke, tmp_path: Path) -> None:
