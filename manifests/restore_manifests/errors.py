@@ -9,7 +9,7 @@
     +-- ModelError               exit 3   weights that are missing, damaged or refused
     +-- UndecidableError         exit 3   something needed to decide is missing
     +-- VerificationError        exit 1   a check failed where a caller asked for success
-    +-- StorageError             exit 4   disk full, read-only folder, result already there
+    +-- StorageError             exit 4   disk full, read-only folder
 
 This module is the one leaf that every package may import; it imports the standard library only.
 """

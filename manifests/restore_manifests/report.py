@@ -70,7 +70,7 @@ def unable(name: str, code: str, message: str) -> Check:
 def equal(name: str, kind: str, what: str, *, expected: str, found: str) -> Check:
     if expected == found:
         return passed(name, f"{what} exactly as recorded (SHA-256 {short(found)}).")
-    message = f"{what} not as recorded: expected SHA-256 {short(expected)}, found {short(found)}."
+    message = f"{what} not as recorded: expected SHA-256 {short(expected)} and found {short(found)}"
     return failed(name, f"{kind}-mismatch", message)
 
 

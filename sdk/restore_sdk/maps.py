@@ -219,7 +219,7 @@ def contact_sheet(
         ("where it was changed", colourise(edit, longest=cell)),
     ]
     if confidence is not None:
-        panels.append(("how sure it is", colourise(confidence, legend=confidence_legend, longest=cell)))
+        panels.append(("how unsure it is", colourise(confidence, legend=confidence_legend, longest=cell)))
     columns = 2
     width = max(panel.width for _, panel in panels)
     rows = [panels[at : at + columns] for at in range(0, len(panels), columns)]

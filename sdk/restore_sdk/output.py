@@ -36,6 +36,7 @@ __all__ = [
     "BUNDLE_SUFFIXES",
     "MANIFEST_SUFFIX",
     "Recovery",
+    "check_vacant",
     "encode_result",
     "leftovers",
     "recover",
@@ -133,19 +134,25 @@ def write_bundle(files: Mapping[str, bytes], directory: Path, *, force: bool = F
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             _settle(directory)
-            if present := [name for name in names if os.path.lexists(directory / name)]:
-                if not force:
-                    raise UsageError(
-                        f"{present[0]} already exists in {directory}.",
-                        hint="Choose another folder for the results, or replace them with --force.",
-                    )
-                if folders := [name for name in present if (directory / name).is_dir()]:
-                    raise UsageError(f"{folders[0]} in {directory} is a folder.", hint="Move it elsewhere.")
+            present = check_vacant(names, directory, force=force)
+            if folders := [name for name in present if (directory / name).is_dir()]:
+                raise UsageError(f"{folders[0]} in {directory} is a folder.", hint="Move it elsewhere.")
             stale = [stem + suffix for suffix in BUNDLE_SUFFIXES if stem + suffix not in files]
             stale = [name for name in stale if names[-1] in present and (directory / name).is_file()]
             partial = _stage(directory, stem, {name: files[name] for name in names}, stale)
             _finish(partial, directory)
     return {name: directory / name for name in names}
+
+
+def check_vacant(names: Sequence[str], directory: Path, *, force: bool) -> list[str]:
+    """Which of the files exist already; raises UsageError if there is one and `force` is not set."""
+    present = [name for name in names if os.path.lexists(directory / name)]
+    if present and not force:
+        raise UsageError(
+            f"{present[0]} already exists in {directory}.",
+            hint="Choose another folder for the results, or replace them with --force.",
+        )
+    return present
 
 
 def leftovers(directory: Path) -> list[Path]:

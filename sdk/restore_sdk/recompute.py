@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from restore_manifests.errors import RestoreError, UndecidableError
 from restore_manifests.pixels import decode_png, pixels_sha256
@@ -69,7 +70,7 @@ def _executor(step: Step, body: Body) -> Executor:
     return TorchRunner(program, exact=step.parameters.get("arithmetic") == "exact")
 
 
-def _within_tolerance(body: Body, samples: np.ndarray, result: bytes) -> Recomputation:  # type: ignore[type-arg]  # uint8 or uint16
+def _within_tolerance(body: Body, samples: NDArray[Any], result: bytes) -> Recomputation:
     recorded = decode_png(result)
     if recorded.shape != samples.shape or recorded.dtype != samples.dtype:
         return Recomputation(reason="The result has another size or depth than the recomputation.")

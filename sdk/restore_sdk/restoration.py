@@ -41,7 +41,7 @@ from restore_sdk.evidence import Evidence, open_evidence
 from restore_sdk.home import restore_home
 from restore_sdk.maps import EDIT_MAP_METHOD, edit_map
 from restore_sdk.models import models_folder
-from restore_sdk.output import encode_result, write_bundle
+from restore_sdk.output import BUNDLE_SUFFIXES, check_vacant, encode_result, write_bundle
 from restore_sdk.plan import Executed, execute, make_plan
 
 if TYPE_CHECKING:
@@ -207,7 +207,10 @@ def _restore_one(job: _Job, path: Path, progress: Progress | None) -> Restoratio
     started = time.monotonic()
     say = progress or _silent
     say(f"reading {path.name}", 0.0)
+    directory = job.out if job.out is not None else path.parent
     evidence = open_evidence(path)
+    # Before the work, and before the log says that it was done; write_bundle looks again under its lock.
+    check_vacant([_beside(evidence, suffix[1:]) for suffix in BUNDLE_SUFFIXES], directory, force=job.force)
     plan = make_plan(
         scale=job.request.scale,
         model_id=job.model.id,
@@ -229,7 +232,6 @@ def _restore_one(job: _Job, path: Path, progress: Progress | None) -> Restoratio
             hint="Run without --strict to restore it all the same, flagged.",
         )
     say(f"drawing the maps of {path.name}", 0.8)
-    directory = job.out if job.out is not None else path.parent
     body, files = _record(job, evidence, executed, plan, degradation, reasons)
     say(f"signing the record of {path.name}", 0.9)
     written = write_bundle(_sign(job, evidence, body, files), directory, force=job.force)
@@ -291,7 +293,7 @@ def _record(
             width=width,
             height=height,
             channels=1 if samples.ndim == 2 else samples.shape[2],
-            bits=samples.dtype.itemsize * 8,
+            bits=evidence.bits,
             consistency=None,
         ),
         maps=Maps(
