@@ -23,7 +23,7 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c "open('$(READY)', 'w').close()"
 
-demo: $(READY)  ## restore a degraded picture, verify it, change one pixel, verify again: demo_output/
+demo: $(READY)  ## restore degraded pictures, verify, change one pixel, verify again: demo_output/
 	$(BIN)/restore demo demo_output --force
 
 test: export OMP_NUM_THREADS = 1

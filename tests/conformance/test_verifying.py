@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from restore_manifests.canonical import canonical_bytes
@@ -130,7 +130,10 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=500)
 @given(JSON)
+@example([0.000001, 0.0000001, 1.192092896e-7, 1e20, 1e21, -0.0, 1.0, 123456789012345680000.0, 5e-324])
+@example({"\U0001f600": "\u20ac", "\ufb33": "\x7f\x1f\u2028"})
 def test_the_page_writes_canonical_json_as_the_package_does(value: Any) -> None:
     names: dict[str, Any] = {}
     exec(TAKE_APART.split("def der")[0], names)  # noqa: S102  (our own page)
