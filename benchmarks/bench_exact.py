@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from restore_models.architecture import Architecture
 from restore_models.network import RestorationNet
 from restore_models.restorer import Integers, TorchRunner, restore_pixels

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Check", "Report", "Verdict", "equal", "failed", "passed", "unable"]
+__all__ = ["Check", "Report", "Verdict", "equal", "failed", "passed", "short", "unable"]
 
 
 class Verdict(StrEnum):

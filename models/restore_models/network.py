@@ -9,7 +9,14 @@ from torch.nn import functional
 
 from restore_models.architecture import Architecture, Graph, Node, Operation, build_graph
 
-__all__ = ["RestorationNet", "from_network_units", "relative_positions", "to_network_units", "window_mask"]
+__all__ = [
+    "RestorationNet",
+    "from_network_units",
+    "last_readers",
+    "relative_positions",
+    "to_network_units",
+    "window_mask",
+]
 
 
 def to_network_units(image: Tensor) -> Tensor:

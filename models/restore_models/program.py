@@ -31,6 +31,7 @@ __all__ = [
     "Instruction",
     "Op",
     "Program",
+    "certificate",
     "exp_table",
     "load_program",
     "parse_program",
@@ -147,8 +148,11 @@ def save_program(path: Path, program: Program) -> None:
         ModelError: if a partial sum could leave the exact range.
         StorageError: if the file cannot be written.
     """
-    check(program)
-    metadata = {"program": _executed_json(program), "notes": json.dumps(program.notes, sort_keys=True)}
+    metadata = {
+        "program": _executed_json(program),
+        "certificate": json.dumps(certificate(program), sort_keys=True),
+        "notes": json.dumps(program.notes, sort_keys=True),
+    }
     data = save({name: np.ascontiguousarray(t) for name, t in program.tensors.items()}, metadata)
     partial = path.with_suffix(".partial")
     try:
@@ -198,7 +202,11 @@ def parse_program(data: bytes, name: str) -> Program:
             notes=json.loads(metadata["notes"]),
             file_sha256=hashlib.sha256(data).hexdigest(),
         )
-        check(program)
+        if certificate(program) != json.loads(metadata["certificate"]):
+            raise ModelError(
+                f"The certificate of {name} is not that of its program.",
+                hint="Reinstall restore, or export the model again.",
+            )
     except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as problem:
         raise ModelError(
             f"The model file {name} is damaged or is not a program of restore.",
@@ -215,13 +223,14 @@ def _instruction(values: dict[str, Any]) -> Instruction:
     return Instruction(**plain)
 
 
-def check(program: Program) -> None:
-    """The certificate: refuses a program any of whose partial sums could reach 2^24 in magnitude.
+def certificate(program: Program) -> dict[str, int]:
+    """The largest magnitude that any partial sum of each instruction can take, by its name.
 
     Raises:
         ModelError: naming the instruction and the bound it breaks.
     """
     bound = {"image": program.input_limit}
+    found: dict[str, int] = {}
     channels = {"image": 3}
     exponent = {"image": program.input_exponent}
     for step in program.instructions:
@@ -233,6 +242,7 @@ def check(program: Program) -> None:
                 f"Instruction {step.name!r} could reach {reach}, beyond the exact range of {LIMIT}.",
                 hint="Export the model again: its certificate does not hold.",
             )
+        found[step.name] = reach
         if step.op in (Op.FOLD, Op.UNFOLD):
             bound[step.name] = bound[step.inputs[0]]
         else:
@@ -246,6 +256,7 @@ def check(program: Program) -> None:
             raise ModelError(f"The program does not say where its {output} is.")
         if output != "estimate" and not 0 <= exponent[program.outputs[output]] - program.input_exponent <= 8:
             raise ModelError(f"The program's {output} is coarser than its input.")
+    return found
 
 
 def _reach(
@@ -284,14 +295,18 @@ def _conv_reach(program: Program, step: Instruction, bound: dict[str, int], chan
     expected = (step.channels, channels[step.inputs[0]], step.kernel, step.kernel)
     if weight.shape != expected or bias.shape != shift.shape or shift.shape != (step.channels,):
         raise ModelError(f"Instruction {step.name!r} has parameters of the wrong shape.")
-    if weight.dtype != np.int8 or bias.dtype != np.int32 or step.kernel not in (1, 2, 3):
+    types = [tensor.dtype.name for tensor in (weight, bias, shift)]
+    if types != ["int8", "int32", "int8"] or step.kernel not in (1, 2, 3):
         raise ModelError(f"Instruction {step.name!r} has parameters of the wrong type.")
     if int(shift.min()) < 0 or int(shift.max()) > 24:
         raise ModelError(f"Instruction {step.name!r} has a shift outside 0..24.")
     total = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)) * bound[step.inputs[0]]
     total += np.abs(bias.astype(np.int64))
     if len(step.inputs) == 2:
-        addend = program.tensors[f"{step.name}.addend_shift"].astype(np.int64)
+        addend = program.tensors[f"{step.name}.addend_shift"]
+        if addend.dtype != np.int8 or addend.shape != shift.shape:
+            raise ModelError(f"Instruction {step.name!r} has parameters of the wrong type.")
+        addend = addend.astype(np.int64)
         if int(addend.min()) < 0 or int(addend.max()) > 24 or channels[step.inputs[1]] != step.channels:
             raise ModelError(f"Instruction {step.name!r} has an addend that does not fit.")
         if len(set((addend - shift.astype(np.int64)).tolist())) != 1:
@@ -309,6 +324,8 @@ def _attention_reach(
     table = program.tensors[f"{step.name}.position"]
     if table.shape != ((2 * step.window - 1) ** 2, step.heads) or step.channels % step.heads:
         raise ModelError(f"Instruction {step.name!r} has a position table of the wrong shape.")
+    if table.dtype != np.int16 or program.tensors["exp"].dtype != np.int16:
+        raise ModelError(f"Instruction {step.name!r} has a table of the wrong type.")
     exponential = program.tensors["exp"].astype(np.int64)
     if exponential.shape != (EXP_STEPS,) or int(exponential.min()) < 0 or int(exponential[0]) < 1:
         raise ModelError("The program's exponential table is damaged.")

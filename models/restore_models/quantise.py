@@ -19,7 +19,7 @@ from torch import Tensor
 from restore_manifests.errors import ModelError
 from restore_models.architecture import Node, Operation
 from restore_models.network import RestorationNet
-from restore_models.program import LIMIT, SCORE_STEPS, Instruction, Op, Program, check, exp_table
+from restore_models.program import LIMIT, SCORE_STEPS, Instruction, Op, Program, certificate, exp_table
 
 __all__ = ["INPUT_EXPONENT", "quantise_network"]
 
@@ -311,5 +311,5 @@ def quantise_network(network: RestorationNet, batches: Sequence[Tensor], notes: 
         tensors=exporter.tensors,
         notes=notes,
     )
-    check(program)
+    certificate(program)
     return program

@@ -19,7 +19,7 @@ from restore_models.architecture import ESTIMATES
 from restore_models.program import Program
 from restore_models.torch_executor import TorchExecutor
 
-__all__ = ["DEFAULT_TILE", "Executor", "Restored", "TorchRunner", "restore_pixels"]
+__all__ = ["DEFAULT_TILE", "Executor", "Restored", "TorchRunner", "cell_size", "restore_pixels"]
 
 DEFAULT_TILE = 1024
 """Side of a tile in pixels before the halo: about 700 MiB of working memory for the small network."""

@@ -19,9 +19,6 @@ from restore_models.program import EXP_STEPS, PROBABILITY_ONE, Instruction, Op, 
 
 __all__ = ["TorchExecutor"]
 
-_MASKED = float(2**20)
-"""Put below any score: more than the table's length under every attended key."""
-
 
 @dataclass(frozen=True)
 class _Conv:
@@ -157,7 +154,7 @@ class TorchExecutor:
             score.add_(0.5).floor_()
         score.add_(bias)
         if outside is not None:
-            score.sub_(outside[:, None, None, :] * _MASKED)
+            score.masked_fill_(outside[:, None, None, :], -torch.inf)
         top = score.amax(dim=-1, keepdim=True)
         if not self.exact:
             share = torch.softmax(score / 128.0, dim=-1)

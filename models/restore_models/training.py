@@ -27,7 +27,7 @@ from restore_models.losses import fidelity_loss, pinball_loss
 from restore_models.network import RestorationNet, from_network_units, to_network_units
 from restore_models.training_config import TrainingConfig
 
-__all__ = ["TrainingResult", "learning_rate", "train_restoration"]
+__all__ = ["TrainingResult", "has_fast_bf16", "learning_rate", "train_restoration"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with the step, the number of steps, and the latest figures."""

@@ -38,6 +38,11 @@ class Executed:
     estimates: dict[str, int]
     trace: list[TraceStep]
 
+    @property
+    def samples(self) -> NDArray[Any]:
+        """Pixels with alpha, where there is one, as the last channel."""
+        return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
+
 
 def make_plan(*, scale: int, model_id: str, program_sha256: str, arithmetic: str) -> list[Step]:
     """The steps for one image: enlarge where asked for, then restore."""

@@ -38,9 +38,7 @@ def recompute(body: Body, evidence: Evidence, result: bytes) -> Recomputation:
     except RestoreError as problem:
         return Recomputation(reason=str(problem))
     edit, _ = edit_map(executed.before, executed.pixels)
-    samples = executed.pixels
-    if executed.alpha is not None:
-        samples = np.dstack([executed.pixels, executed.alpha])
+    samples = executed.samples
     if any(model.arithmetic == "tolerance" for model in body.models):
         return _within_tolerance(body, samples, result)
     return Recomputation(

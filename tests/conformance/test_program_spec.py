@@ -31,7 +31,7 @@ from restore_models.program import (
     LIMIT,
     Op,
     Program,
-    check,
+    certificate,
     exp_table,
     load_program,
     parse_program,
@@ -370,7 +370,7 @@ def test_keys_outside_do_not_exist_however_low_the_scores_inside(model_file: Pat
                 tensors[name] = np.full_like(tensors[name], value)
         steps.append(step)
     extreme = dataclasses.replace(package, instructions=tuple(steps), tensors=tensors)
-    check(extreme)
+    certificate(extreme)
     image = np.random.default_rng(15).integers(-500, 500, (3, 32, 32))
     reference = run_reference(extreme, image)
     for output, values in TorchRunner(extreme).integers(image.astype(np.int32)).items():

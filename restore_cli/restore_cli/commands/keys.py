@@ -14,7 +14,7 @@ from restore_cli.terminal import Terminal
 if TYPE_CHECKING:
     from restore_manifests.keys import Identity
 
-__all__ = ["app"]
+__all__ = ["Kind", "app"]
 
 app = typer.Typer(help="Make, show or import the identity that signs manifests.", rich_markup_mode=None)
 

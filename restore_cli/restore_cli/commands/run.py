@@ -11,7 +11,7 @@ import typer
 from restore_cli.options import Arithmetic, Force, Json, Model, Quiet, Verbose, model_named
 from restore_cli.terminal import Terminal
 
-__all__ = ["run"]
+__all__ = ["Mode", "run"]
 
 SCALES = (1, 2, 4)
 

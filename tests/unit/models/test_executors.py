@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restore_manifests.errors import ModelError, UsageError
-from restore_models.program import LIMIT, Program, check, load_program, parse_program, save_program
+from restore_models.program import LIMIT, Program, certificate, load_program, parse_program, save_program
 from restore_models.reference import run_reference
 from restore_models.restorer import TorchRunner, restore_pixels
 from restore_models.torch_executor import TorchExecutor
@@ -131,7 +131,7 @@ def test_one_weight_beyond_the_certificate_is_refused(program: Program) -> None:
     tensor[0] = 127
     broken = dataclasses.replace(program, tensors={**program.tensors, name: tensor})
     with pytest.raises(ModelError, match="beyond the exact range"):
-        check(broken)
+        certificate(broken)
 
 
 def test_certificate_is_tight(program: Program) -> None:
@@ -140,9 +140,9 @@ def test_certificate_is_tight(program: Program) -> None:
     weight = np.abs(program.tensors["stem.weight"].astype(np.int64)).sum(axis=(1, 2, 3))
     room = LIMIT - 1 - int(weight[0]) * program.input_limit
     assert step.inputs == ("fold",)
-    check(_changed(program, "stem.bias", 0, room))
+    certificate(_changed(program, "stem.bias", 0, room))
     with pytest.raises(ModelError, match="stem"):
-        check(_changed(program, "stem.bias", 0, room + 1))
+        certificate(_changed(program, "stem.bias", 0, room + 1))
 
 
 def test_one_flipped_bit_changes_the_digest(program: Program) -> None:
