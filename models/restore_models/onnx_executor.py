@@ -1,8 +1,8 @@
 """The ONNX Runtime executor: a program as an ONNX graph, with the bytes of the reference.
 
-The graph carries integers in float32 tensors, as `TorchExecutor` does, and for the same reason (docs/program.md,
-section 4) the runtime may fuse, reorder and block its sums as it likes. What it must not do is transform the
-operands or round them further; see `_session_options`.
+The graph carries integers in float32 tensors, as `TorchExecutor` does, and for the same reason
+(docs/program.md, section 4) the runtime may fuse, reorder and block its sums as it likes. What it must not do
+is transform the operands or round them further; see `_session_options`.
 """
 
 from __future__ import annotations
