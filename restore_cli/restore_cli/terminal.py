@@ -39,7 +39,8 @@ class Terminal:
     def document(self, value: Any) -> None:
         """The command's result as one JSON document, if JSON was asked for."""
         if self.json:
-            print(json.dumps(value, indent=2, allow_nan=False))
+            # One line for programs, which read the last one; spread out for eyes.
+            print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, allow_nan=False))
 
     def say(self, text: str = "") -> None:
         """A line of the result for people."""

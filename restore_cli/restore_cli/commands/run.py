@@ -35,16 +35,20 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")
     ] = None,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What matters in the picture.")] = "",
-    mode: Annotated[Mode, typer.Option(help="Let the estimate decide, or say it.")] = Mode.AUTO,
+    prompt: Annotated[
+        str, typer.Option(metavar="TEXT", help="Recorded; the shipped model is blind and does not read it.")
+    ] = "",
+    mode: Annotated[
+        Mode, typer.Option(help="auto and blind are the same until a guided model is installed.")
+    ] = Mode.AUTO,
     scale: Annotated[int, typer.Option(metavar="1|2|4", callback=_scale, help="Enlargement.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of whatever is random.")] = 0,
-    guidance_scale: Annotated[float, typer.Option(help="How much the prompt weighs.")] = 1.0,
+    guidance_scale: Annotated[float, typer.Option(help="Recorded; for guided models only.")] = 1.0,
     model: Model = None,
     arithmetic: Annotated[Arithmetic, typer.Option(help="Exact results repeat anywhere.")] = Arithmetic.EXACT,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Refuse images outside the range that the weights are proven for."),
+        typer.Option("--strict", help="Refuse images outside the domain of the model."),
     ] = False,
     force: Force = False,
     json: Json = False,
@@ -85,9 +89,7 @@ def run(
         terminal.say(f"{item.result}  ({item.seconds:.1f} s)")
         terminal.say(f"  verify it with: restore verify {item.result} {item.manifest}")
         if item.abstained:
-            terminal.note(
-                f"{item.result}: outside the range that the weights are proven for; see the manifest."
-            )
+            terminal.note(f"{item.result}: outside the domain of the model; see the manifest.")
         for finding in item.findings:
             terminal.note(f"{item.result}: {finding['severity']}: {finding['message']}")
     return 0
