@@ -16,7 +16,7 @@ from restore_manifests.errors import ModelError, StorageError
 from restore_models.architecture import Architecture
 from restore_models.network import RestorationNet
 
-__all__ = ["Checkpoint", "load_checkpoint", "load_network", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "load_network", "save_average", "save_checkpoint"]
 
 _FORMAT = "restore.checkpoint/1"
 
@@ -61,6 +61,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             f"The checkpoint {path} cannot be written: {problem.strerror}.",
             hint="Free some space or name another folder with --out.",
         ) from problem
+
+
+def save_average(path: Path, checkpoint: Checkpoint) -> None:
+    """The averaged weights alone, in float16: what a later run can start from, an eighth of a checkpoint.
+
+    Raises:
+        StorageError: if the folder cannot be written.
+    """
+    tensors = {f"average.{name}": tensor.half() for name, tensor in checkpoint.group("average").items()}
+    save_checkpoint(path, Checkpoint(checkpoint.architecture, checkpoint.step, tensors, checkpoint.notes))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from restore_manifests.errors import ModelError, UsageError
 from restore_models.architecture import PRESETS, Architecture
-from restore_models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
 from restore_models.data import Batch, PatchSource, held_out, load_photographs
 from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
 from restore_models.losses import fidelity_loss, pinball_loss
@@ -148,6 +148,19 @@ class _Trainer:
         return Checkpoint(self.network.shape, self.step, tensors, notes)
 
     @torch.no_grad()
+    def start(self, checkpoint: Checkpoint) -> None:
+        """Begins a new run from the averaged weights of an earlier one."""
+        average = {name: tensor.float() for name, tensor in checkpoint.group("average").items()}
+        if checkpoint.architecture != self.network.shape or average.keys() != self.parameters.keys():
+            raise ModelError(
+                "The weights to start from belong to another architecture.",
+                hint="Use the preset that they were trained with.",
+            )
+        self._load({name: tensor.to(self.device) for name, tensor in average.items()})
+        for name, parameter in self.parameters.items():
+            self.average[name].copy_(parameter)
+
+    @torch.no_grad()
     def resume(self, checkpoint: Checkpoint) -> None:
         """Goes on where `checkpoint` stopped, its random numbers included (they follow from the step)."""
         self._load({name: t.to(self.device) for name, t in checkpoint.group("weights").items()})
@@ -185,11 +198,17 @@ def _validation_cases(
 
 
 def train_restoration(
-    config: TrainingConfig, *, data: Path, out: Path, resume: bool, progress: Progress | None = None
+    config: TrainingConfig,
+    *,
+    data: Path,
+    out: Path,
+    resume: bool,
+    start: Path | None = None,
+    progress: Progress | None = None,
 ) -> TrainingResult:
-    """Trains phase 0 and leaves `out/latest.safetensors` (resumable) and `out/log.jsonl`.
+    """Trains phase 0; leaves `latest.safetensors` (resumable), `average.safetensors` and `log.jsonl` in `out`.
 
-    With `resume`, goes on from `out/latest.safetensors`: on one machine and thread count the result is the
+    With `start`, a new run begins from the averaged weights in that file instead of random ones. With `resume`, goes on from `out/latest.safetensors`: on one machine and thread count the result is the
     same, bit for bit, as that of an unbroken run.
 
     Raises:
@@ -208,6 +227,8 @@ def train_restoration(
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(config, PRESETS[config.preset], device)
+    if start is not None and not resume:
+        trainer.start(load_checkpoint(start))
     if resume:
         checkpoint = load_checkpoint(latest)
         if checkpoint.architecture != trainer.network.shape:
@@ -250,6 +271,8 @@ def train_restoration(
                 progress(trainer.step, config.steps, {**_named(smoothed), **metrics})
             if done or trainer.step % config.checkpoint_every == 0:
                 save_checkpoint(latest, trainer.checkpoint(notes))
+                if done:
+                    save_average(out / "average.safetensors", trainer.checkpoint(notes))
                 _append_log(out, trainer.step, time.monotonic() - started, {**_named(smoothed), **metrics})
     if not metrics:
         metrics = trainer.evaluate(cases)

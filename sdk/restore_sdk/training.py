@@ -22,6 +22,7 @@ def train(
     data: Path | None = None,
     out: Path | None = None,
     resume: bool = False,
+    start: Path | None = None,
     steps: int | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def train(
         data: folder of clean photographs.
         out: where the run is kept; None: RESTORE_HOME/training/phase-0.
         resume: go on from the checkpoint in `out`.
+        start: averaged weights of an earlier run (its `average.safetensors`) to begin from.
         steps: overrides the number of steps in the configuration.
         progress: called with step, steps and the latest figures.
 
@@ -55,7 +57,7 @@ def train(
     if steps is not None:
         settings = settings.model_copy(update={"steps": steps})
     folder = out if out is not None else restore_home() / "training" / "phase-0"
-    result = train_restoration(settings, data=data, out=folder, resume=resume, progress=progress)
+    result = train_restoration(settings, data=data, out=folder, resume=resume, start=start, progress=progress)
     model = folder / "model.safetensors"
     export_program(result.checkpoint, model, data=data, licence=LICENCE)
     return {

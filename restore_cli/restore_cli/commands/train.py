@@ -21,6 +21,9 @@ def train(
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for checkpoints.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    start: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Begin from the average.safetensors of another run.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps.")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -36,7 +39,9 @@ def train(
             said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
             progress(f"step {step} of {total}: {said}", step / max(total, 1))
 
-        done = work(phase, config=config, data=data, out=out, resume=resume, steps=steps, progress=tell)
+        done = work(
+            phase, config=config, data=data, out=out, resume=resume, start=start, steps=steps, progress=tell
+        )
     terminal.document(done)
     terminal.table(
         [(name, str(value)) for name, value in {**done, **done["metrics"]}.items() if name != "metrics"]

@@ -68,6 +68,26 @@ def test_resumed_run_equals_unbroken_run(
         assert torch.equal(tensor, other.tensors[name]), name
 
 
+def test_new_run_starts_from_the_average_of_another(photographs: Path, tmp_path: Path) -> None:
+    first = train_restoration(CONFIG, data=photographs, out=tmp_path / "first", resume=False)
+    config = CONFIG.model_copy(update={"steps": 1, "learning_rate": 1e-12})
+    average = tmp_path / "first" / "average.safetensors"
+    train_restoration(config, data=photographs, out=tmp_path / "second", resume=False, start=average)
+    one, other = (load_checkpoint(tmp_path / run / "latest.safetensors") for run in ("first", "second"))
+    assert first.steps == 6
+    assert other.step == 1
+    for name, tensor in one.group("average").items():
+        assert torch.allclose(tensor, other.group("average")[name], atol=1e-3), name
+    with pytest.raises(ModelError, match="another architecture"):
+        train_restoration(
+            CONFIG.model_copy(update={"preset": "small"}),
+            data=photographs,
+            out=tmp_path / "third",
+            resume=False,
+            start=average,
+        )
+
+
 def test_loss_falls(photographs: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 60, "checkpoint_every": 20, "learning_rate": 3e-3})
     result = train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
