@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from restore_manifests.errors import RestoreError, UndecidableError
 from restore_manifests.pixels import decode_png, pixels_sha256
 from restore_manifests.record import Recomputation
+from restore_sdk.estimates import abstentions, describe
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.plan import execute
 
 if TYPE_CHECKING:
     from restore_manifests.schema import Body, Step
+    from restore_models.program import Program
     from restore_models.restorer import Executor
     from restore_sdk.evidence import Evidence
+    from restore_sdk.plan import Executed
 
 __all__ = ["FLOAT_TOLERANCE", "recompute"]
 
@@ -33,52 +37,81 @@ def recompute(body: Body, evidence: Evidence, result: bytes) -> Recomputation:
     """
     if evidence.pixels_sha256 != body.source.pixels_sha256:
         return Recomputation(reason="The source found is not the one recorded, so nothing can be recomputed.")
+    operations = [step.operation for step in body.plan]
+    if len(set(operations)) < len(operations):  # else a stranger's plan could enlarge without end
+        return Recomputation(reason="The plan does one operation twice, which restore never plans.")
+    programs: list[Program] = []
     try:
-        executed = execute(body.plan, evidence.pixels, evidence.alpha, lambda step: _executor(step, body))
+        executed = execute(
+            body.plan, evidence.pixels, evidence.alpha, lambda step: _executor(step, body, programs)
+        )
+        if any(model.arithmetic == "tolerance" for model in body.models):
+            return _within_tolerance(body, executed, result)
     except RestoreError as problem:
         return Recomputation(reason=str(problem))
-    edit, _ = edit_map(executed.before, executed.pixels)
-    samples = executed.samples
-    if any(model.arithmetic == "tolerance" for model in body.models):
-        return _within_tolerance(body, samples, result)
+    edit, statistics = edit_map(executed.before, executed.pixels)
     return Recomputation(
-        pixels_sha256=pixels_sha256(samples),
+        pixels_sha256=pixels_sha256(executed.samples),
         edit_sha256=pixels_sha256(edit),
         confidence_sha256=pixels_sha256(executed.confidence),
+        contradicted=tuple(_contradicted(body, evidence, executed, programs[0], statistics)),
     )
 
 
-def _executor(step: Step, body: Body) -> Executor:
-    """The executor of one recorded step, of the very program that the record names.
+def _contradicted(
+    body: Body, evidence: Evidence, executed: Executed, program: Program, statistics: dict[str, float]
+) -> Iterator[str]:
+    if executed.trace != body.trace:
+        yield "its trace has other hashes"
+    if body.tool.version != version("forensic-restore"):
+        return  # another version may word these differently
+    degradation = describe(executed.estimates, program.notes)
+    if degradation != body.degradation:
+        yield "its estimates of the degradation are others"
+    reasons = abstentions(degradation, evidence.height, evidence.width)
+    if (bool(reasons), reasons) != (body.abstained, body.abstentions):
+        yield "whether and why the tool abstained is another"
+    if body.maps.edit and body.maps.edit.statistics != statistics:
+        yield "the statistics of its edit map are others"
+
+
+def _executor(step: Step, body: Body, programs: list[Program]) -> Executor:
+    """The executor of one recorded step, of the very program that the record names; noted in `programs`.
+
+    The name is a stranger's: only installed models are looked through, never a path.
 
     Raises:
         ModelError: if no such model is installed.
         UndecidableError: if the installed model of that name is another program.
     """
     from restore_models.restorer import TorchRunner  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.zoo import open_model  # noqa: PLC0415
+    from restore_models.zoo import known_models, open_model  # noqa: PLC0415
 
     name = str(step.parameters.get("model"))
-    found, program = open_model(name if name in {m.id for m in body.models} else "", models_folder())
+    installed = {m.id for m in known_models(models_folder())}
+    found, program = open_model(
+        name if name in installed & {m.id for m in body.models} else "", models_folder()
+    )
     if program.program_sha256() != step.parameters.get("program_sha256"):
         raise UndecidableError(
             f"The model {found.id!r} installed here is another program than the one recorded.",
             hint="Install the version of the model that the manifest names.",
         )
+    programs.append(program)
     return TorchRunner(program, exact=step.parameters.get("arithmetic") == "exact")
 
 
-def _within_tolerance(body: Body, samples: NDArray[Any], result: bytes) -> Recomputation:
-    recorded = decode_png(result)
+def _within_tolerance(body: Body, executed: Executed, result: bytes) -> Recomputation:
+    """The maps: the edit map is drawn again from the recorded pixels, the confidence map cannot be."""
+    recorded, samples = decode_png(result), executed.samples
     if recorded.shape != samples.shape or recorded.dtype != samples.dtype:
         return Recomputation(reason="The result has another size or depth than the recomputation.")
     unit = 1 if samples.dtype == np.uint8 else 257
     worst = int(np.abs(recorded.astype(np.int64) - samples.astype(np.int64)).max())
     if worst > FLOAT_TOLERANCE * unit or pixels_sha256(recorded) != body.result.pixels_sha256:
         return Recomputation(pixels_sha256=pixels_sha256(samples))
-    maps = body.maps
-    return Recomputation(
-        pixels_sha256=body.result.pixels_sha256,
-        edit_sha256=maps.edit.pixels_sha256 if maps.edit else None,
-        confidence_sha256=maps.confidence.pixels_sha256 if maps.confidence else None,
-    )
+    colours = recorded
+    if executed.alpha is not None:
+        colours = recorded[:, :, 0] if recorded.shape[2] == 2 else recorded[:, :, :3]
+    edit, _ = edit_map(executed.before, colours)
+    return Recomputation(pixels_sha256=body.result.pixels_sha256, edit_sha256=pixels_sha256(edit))
