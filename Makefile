@@ -11,10 +11,10 @@ endif
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench docs lock clean
+.PHONY: help demo test lint types bench exact-matrix docs lock clean
 
 help:  ## this list
-	@$(PYTHON) -c "import re; [print(f'make {n:7}{t}') for n, t in re.findall(r'^(\w+):.*?##\s*(.*)', open('Makefile').read(), re.M)]"
+	@$(PYTHON) -c "import re; [print(f'make {n:13}{t}') for n, t in re.findall(r'^([\w-]+):.*?##\s*(.*)', open('Makefile').read(), re.M)]"
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'restore needs Python 3.11 or newer: make PYTHON=/path/to/it')"
@@ -40,6 +40,9 @@ types: $(READY)  ## static types, strict
 
 bench: $(READY)  ## the measurements in benchmarks/, one after the other
 	@set -e; for bench in benchmarks/bench_*.py; do echo "$$bench"; $(BIN)/python "$$bench"; done
+
+exact-matrix: $(READY)  ## one digest for each image over every setting: docs/exactness.md
+	$(BIN)/python benchmarks/exact_matrix.py
 
 docs: $(READY)  ## write the generated pages again and check all links
 	$(BIN)/python docs/build.py

@@ -66,14 +66,18 @@ def _kind(values: dict[str, Any]) -> str:
         case {"$ref": reference}:
             name = reference.rpartition("/")[2]
             said = f"[{name}](#{name.lower()})"
-        case {"anyOf": kinds}:
+        case {"anyOf": kinds} | {"oneOf": kinds}:
             said = " or ".join(dict.fromkeys(_kind(one) for one in kinds))
         case {"const": value}:
             said = f"`{value}`"
         case {"enum": choices}:
             said = " or ".join(f"`{one}`" for one in choices)
         case {"type": "array", "items": items}:
-            said = f"list of ({_kind(items)})" if "anyOf" in items else f"list of {_kind(items)}"
+            said = (
+                f"list of ({_kind(items)})"
+                if {"anyOf", "oneOf"} & items.keys()
+                else f"list of {_kind(items)}"
+            )
         case {"type": "object", "additionalProperties": {**inner}} if inner:
             said = f"object of ({_kind(inner)})" if "anyOf" in inner else f"object of {_kind(inner)}"
         case {"pattern": "^[0-9a-f]{64}$"}:

@@ -13,10 +13,13 @@ from typing import Any, NoReturn
 
 from restore_manifests.errors import ManifestError
 
-__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "canonical_bytes", "parse_json_strict", "sha256_hex"]
+__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "MAX_VALUES", "canonical_bytes", "parse_json_strict", "sha256_hex"]
 
-MAX_JSON_BYTES = 32 * 1024 * 1024
+MAX_JSON_BYTES = 8 * 1024 * 1024
 """A manifest is some ten kilobytes; anything near this is not one."""
+
+MAX_VALUES = 100_000
+"""A manifest has some hundred; each costs a reader a kilobyte of memory where all of them are refused."""
 
 MAX_DEPTH = 32
 """The schema nests six deep; deeper input only serves to exhaust a parser's stack."""
@@ -104,6 +107,7 @@ def _number(digits: str) -> float:
 
 def _check_tree(value: Any) -> None:
     level: list[Any] = [value]
+    count = 0
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for item in level:
@@ -117,6 +121,8 @@ def _check_tree(value: Any) -> None:
                 _check_text(item)
         if not below:
             return
+        if (count := count + len(below)) > MAX_VALUES:
+            _refuse(f"it holds more than {MAX_VALUES} values")
         level = below
     _refuse(f"it nests deeper than {MAX_DEPTH} levels")
 

@@ -26,10 +26,13 @@ from restore_manifests.errors import LogError, VerificationError
 from restore_manifests.merkle import HASH_BYTES
 
 __all__ = [
+    "COSIGNATURE",
+    "ED25519",
     "Checkpoint",
     "SigningKey",
     "VerifierKey",
     "decode_base64",
+    "note_signatures",
     "open_note",
     "parse_decimal",
     "sign_checkpoint",
@@ -37,7 +40,11 @@ __all__ = [
     "verify_checkpoint",
 ]
 
-_ED25519 = b"\x01"  # signature type identifier, c2sp.org/signed-note "Signature types"
+ED25519 = b"\x01"
+"""Kind of a log's key: the signature type identifier of c2sp.org/signed-note."""
+COSIGNATURE = b"\x04"
+"""Kind of a witness's key, c2sp.org/tlog-cosignature."""
+
 _SKEY_PREFIX = "PRIVATE+KEY+"
 _MAX_NOTE = 1 << 20  # signed-note: verifiers SHOULD limit the size; 16 post-quantum signatures need 80 kB
 _NO_HEAD = "The checkpoint does not state an origin, a size and a root hash."
@@ -51,26 +58,27 @@ class VerifierKey:
     name: str
     public: bytes
     """32 bytes, RFC 8032."""
+    kind: bytes = ED25519
 
     @property
     def key_id(self) -> bytes:
-        """SHA-256(name || 0x0A || 0x01 || public key)[:4], signed-note "Ed25519 signatures"."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:4]
+        """SHA-256(name || 0x0A || kind || public key)[:4], signed-note "Ed25519 signatures"."""
+        return hashlib.sha256(self.name.encode() + b"\n" + self.kind + self.public).digest()[:4]
 
     def encode(self) -> str:
         """`name+keyid+base64(type || public key)`, the vkey of sumdb/note."""
-        return f"{self.name}+{self.key_id.hex()}+{_encode_base64(_ED25519 + self.public)}"
+        return f"{self.name}+{self.key_id.hex()}+{_encode_base64(self.kind + self.public)}"
 
     @classmethod
-    def parse(cls, text: str) -> VerifierKey:
-        """Raises LogError if the text is not a vkey, or its key ID does not belong to its key."""
+    def parse(cls, text: str, kind: bytes = ED25519) -> VerifierKey:
+        """Raises LogError if the text is no vkey of that kind, or its key ID is of another key."""
         try:
             name, key_id, material = text.split("+", 2)
             raw = decode_base64(material)
         except ValueError:
             raise _not_a_key("log's public key", "name+keyid+base64") from None
-        key = cls(name, raw[1:])
-        if not (_is_name(name) and raw[:1] == _ED25519 and len(raw) == 33 and key.key_id.hex() == key_id):
+        key = cls(name, raw[1:], kind)
+        if not (_is_name(name) and raw[:1] == kind and len(raw) == 33 and key.key_id.hex() == key_id):
             raise _not_a_key("log's public key", "name+keyid+base64")
         return key
 
@@ -81,38 +89,39 @@ class SigningKey:
 
     name: str
     private: Ed25519PrivateKey
+    kind: bytes = ED25519
 
     @classmethod
-    def generate(cls, name: str) -> SigningKey:
+    def generate(cls, name: str, kind: bytes = ED25519) -> SigningKey:
         """A fresh key; raises LogError if `name` cannot name a key (empty, a space or a plus in it)."""
         if not _is_name(name):
             raise LogError(
                 f"{name!r} cannot name a transparency log: it is empty, or has a space or a plus in it.",
                 hint="Use a name such as example.com/log.",
             )
-        return cls(name, Ed25519PrivateKey.generate())
+        return cls(name, Ed25519PrivateKey.generate(), kind)
 
     @property
     def verifier(self) -> VerifierKey:
-        return VerifierKey(self.name, self.private.public_key().public_bytes_raw())
+        return VerifierKey(self.name, self.private.public_key().public_bytes_raw(), self.kind)
 
     def encode(self) -> str:
         """`PRIVATE+KEY+name+keyid+base64(type || seed)`, the skey of sumdb/note. Secret."""
-        material = _encode_base64(_ED25519 + self.private.private_bytes_raw())
+        material = _encode_base64(self.kind + self.private.private_bytes_raw())
         return f"{_SKEY_PREFIX}{self.name}+{self.verifier.key_id.hex()}+{material}"
 
     @classmethod
-    def parse(cls, text: str) -> SigningKey:
-        """Raises LogError if the text is not an skey; the text is never quoted in the message."""
+    def parse(cls, text: str, kind: bytes = ED25519) -> SigningKey:
+        """Raises LogError if the text is no skey of that kind; the text is never quoted in the message."""
         shape = f"{_SKEY_PREFIX}name+keyid+base64"
         try:
             name, key_id, material = text.removeprefix(_SKEY_PREFIX).split("+", 2)
             raw = decode_base64(material)
         except ValueError:
             raise _not_a_key("log's private key", shape) from None
-        if not (text.startswith(_SKEY_PREFIX) and _is_name(name) and raw[:1] == _ED25519 and len(raw) == 33):
+        if not (text.startswith(_SKEY_PREFIX) and _is_name(name) and raw[:1] == kind and len(raw) == 33):
             raise _not_a_key("log's private key", shape)
-        key = cls(name, Ed25519PrivateKey.from_private_bytes(raw[1:]))
+        key = cls(name, Ed25519PrivateKey.from_private_bytes(raw[1:]), kind)
         if key.verifier.key_id.hex() != key_id:
             raise _not_a_key("log's private key", shape)
         return key
@@ -156,14 +165,8 @@ def open_note(note: str, key: VerifierKey) -> str:
     Signatures of other keys (witnesses) are ignored, as signed-note demands; where several lines carry the
     name and ID of `key`, all of them have to verify.
     """
-    if len(note) > _MAX_NOTE or any(c < " " and c != "\n" for c in note):
-        raise VerificationError("The checkpoint is no signed note: it is too long or has control characters.")
-    text, blank, block = note.rpartition("\n\n")
-    lines = block.split("\n")
-    if not blank or len(lines) < 2 or lines.pop():
-        raise VerificationError("The checkpoint is no signed note: it has no block of signatures.")
-    signed = f"{text}\n"
-    signatures = [signature for line in lines if (signature := _signature_of(line, key)) is not None]
+    signatures = note_signatures(note, key)
+    signed = note.rpartition("\n\n")[0] + "\n"
     if not signatures:
         raise VerificationError(
             f"The checkpoint is not signed with the key {key.key_id.hex()} of {key.name}."
@@ -175,6 +178,20 @@ def open_note(note: str, key: VerifierKey) -> str:
     except (InvalidSignature, UnicodeEncodeError):
         raise VerificationError("The signature of the checkpoint does not fit its text.") from None
     return signed
+
+
+def note_signatures(note: str, key: VerifierKey) -> list[bytes]:
+    """What the lines of a note that carry the name and ID of `key` hold after the ID; nothing is verified.
+
+    Raises VerificationError if it is no signed note.
+    """
+    if len(note) > _MAX_NOTE or any(c < " " and c != "\n" for c in note):
+        raise VerificationError("The checkpoint is no signed note: it is too long or has control characters.")
+    _, blank, block = note.rpartition("\n\n")
+    lines = block.split("\n")
+    if not blank or len(lines) < 2 or lines.pop():
+        raise VerificationError("The checkpoint is no signed note: it has no block of signatures.")
+    return [signature for line in lines if (signature := _signature_of(line, key)) is not None]
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:

@@ -3,6 +3,7 @@
     <home>/keys/identity.p12   key and chain, PKCS#12, 600,000 rounds of PBKDF2-HMAC-SHA256, AES-256
     <home>/keys/chain.pem      the signer's certificate and intermediates, for others
     <home>/keys/root.pem       the trust root to hand to whoever verifies
+    <home>/keys/token.json     instead of identity.p12 where the key is in a PKCS#11 token (hsm.py)
 
 Users of C2PA tools lose weeks on chains that no reader accepts; what is made or imported here is checked
 first.
@@ -11,11 +12,10 @@ first.
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -33,17 +33,40 @@ from cryptography.hazmat.primitives.serialization import (
 
 from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import KeyStoreError, StorageError, UsageError
+from restore_manifests.private_files import write_private
 from restore_manifests.signing import ACCEPTED_EKU, Algorithm, algorithm_of, chain_problem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-__all__ = ["KDF_ROUNDS", "Identity", "create_identity", "identity_path", "import_identity", "load_identity"]
+__all__ = [
+    "KDF_ROUNDS",
+    "TOKEN_NAME",
+    "ExternalKey",
+    "Identity",
+    "check_vacant",
+    "create_identity",
+    "identity_path",
+    "import_identity",
+    "load_identity",
+    "ordered_chain",
+]
+
+TOKEN_NAME = "token.json"  # noqa: S105 -- a file name
+"""Stands in the place of identity.p12 where the key is in a PKCS#11 token (hsm.py)."""
 
 KDF_ROUNDS = 600_000
 """OWASP's figure for PBKDF2-HMAC-SHA256; a guess then costs about 0.1 s."""
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+class ExternalKey(Protocol):
+    """A private key that is kept elsewhere."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """As `Identity.sign`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ class Identity:
     algorithm: Algorithm
     chain: tuple[x509.Certificate, ...]
     root: x509.Certificate | None
-    _key: PrivateKey = field(repr=False)
+    _key: PrivateKey | ExternalKey = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -68,7 +91,7 @@ class Identity:
     @property
     def key_id(self) -> str:
         """SHA-256 of the public key (SubjectPublicKeyInfo, DER), 64 hexadecimal digits."""
-        public = self._key.public_key()
+        public = self.chain[0].public_key()
         return sha256_hex(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
     @property
@@ -103,7 +126,8 @@ class Identity:
 
 def identity_path(home: Path) -> Path:
     """Where the identity of `home` is, or would be."""
-    return home / "keys" / "identity.p12"
+    token = home / "keys" / TOKEN_NAME
+    return token if token.is_file() else token.with_name("identity.p12")
 
 
 def create_identity(
@@ -127,7 +151,7 @@ def create_identity(
         raise UsageError("The name of an identity is one line of 1 to 64 printable characters.")
     if not 1 <= days <= 36_500:
         raise UsageError("An identity is valid for 1 to 36500 days.")
-    _check_vacant(home, force)
+    check_vacant(home, force)
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)  # for clocks that run behind
     end = start + timedelta(days=days, minutes=5)
     root_key, key = _generate(algorithm), _generate(algorithm)
@@ -154,11 +178,15 @@ def create_identity(
 
 
 def load_identity(home: Path, passphrase: str | None) -> Identity:
-    """The identity kept under `home`.
+    """The identity kept under `home`; for a key in a token, `passphrase` is its PIN.
 
     Raises KeyStoreError if there is none or the passphrase does not open it.
     """
     path = identity_path(home)
+    if path.name == TOKEN_NAME:
+        from restore_manifests.hsm import load_token_identity  # noqa: PLC0415 -- needs what most do without
+
+        return load_token_identity(path, passphrase)
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -179,7 +207,7 @@ def import_identity(
     expired, self-signed, of a weak key, or without digitalSignature and an accepted extended key usage.
     """
     _check_protection(passphrase, unprotected)
-    _check_vacant(home, force)
+    check_vacant(home, force)
     identity = _open(p12_bytes, passphrase, "The PKCS#12 file")
     if problem := chain_problem(identity.chain, datetime.now(UTC)):
         raise KeyStoreError(
@@ -209,14 +237,14 @@ def _open(data: bytes, passphrase: str | None, where: str) -> Identity:
         )
     if key.public_key() != leaf.public_key():
         raise KeyStoreError(f"{where} holds a certificate that belongs to another key.")
-    chain, root = _ordered(leaf, [extra.certificate for extra in bundle.additional_certs])
+    chain, root = ordered_chain(leaf, [extra.certificate for extra in bundle.additional_certs])
     return Identity(algorithm, chain, root, key)
 
 
-def _ordered(
+def ordered_chain(
     leaf: x509.Certificate, others: list[x509.Certificate]
 ) -> tuple[tuple[x509.Certificate, ...], x509.Certificate | None]:
-    """Leaf to root, each issued by the next; the root is the one that issued itself."""
+    """Leaf to root, each issued by the next; the root is the one that issued itself. Raises KeyStoreError."""
     chain, rest = [leaf], list(others)
     if _issued(leaf, leaf):
         raise KeyStoreError(
@@ -249,7 +277,8 @@ def _check_protection(passphrase: str | None, unprotected: bool) -> None:
         raise UsageError("A key is either protected by a passphrase or unprotected, not both.")
 
 
-def _check_vacant(home: Path, force: bool) -> None:
+def check_vacant(home: Path, force: bool) -> None:
+    """Raises KeyStoreError if there is an identity and not `force`."""
     if not force and os.path.lexists(identity_path(home)):
         raise KeyStoreError(
             f"There already is a signing identity in {identity_path(home).parent}.",
@@ -268,18 +297,21 @@ def _store(home: Path, identity: Identity, passphrase: str | None) -> None:
             .build(_encoded(passphrase))
         )
     others = [*identity.chain[1:], *([identity.root] if identity.root else [])]
+    if not isinstance(identity._key, PrivateKey):
+        raise KeyStoreError("A key in a token cannot be stored in a file.")
     p12 = pkcs12.serialize_key_and_certificates(
         identity.name.encode(), identity._key, identity.chain[0], others or None, encryption
     )
-    path = identity_path(home)
+    path = home / "keys" / "identity.p12"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(path.with_name("chain.pem"), identity.chain_pem.encode())
+        write_private(path.with_name("chain.pem"), identity.chain_pem.encode())
         if identity.root_pem:
-            _write(path.with_name("root.pem"), identity.root_pem.encode())
+            write_private(path.with_name("root.pem"), identity.root_pem.encode())
         else:
             path.with_name("root.pem").unlink(missing_ok=True)
-        _write(path, p12)
+        write_private(path, p12)
+        path.with_name(TOKEN_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"The identity cannot be stored in {path.parent}: {error.strerror}.") from error
 
@@ -287,21 +319,6 @@ def _store(home: Path, identity: Identity, passphrase: str | None) -> None:
 def _encoded(passphrase: str) -> bytes:
     # from an environment that is not UTF-8, undecodable bytes arrive as lone surrogates
     return passphrase.encode("utf-8", "surrogateescape")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of `data` or none of it; the temporary file is readable by its owner only from the start."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _generate(algorithm: Algorithm) -> PrivateKey:

@@ -182,10 +182,16 @@ class TransparencyLog:
         with self._transaction("DEFERRED"):
             return self._head()[0]
 
-    def inclusion_proof_text(self, index: int) -> str:
-        """The proof that entry `index` is in the log, as C2SP tlog-proof text, checked before it is given."""
+    def inclusion_proof_text(self, index: int, checkpoint: str | None = None) -> str:
+        """The proof that entry `index` is in the log, as C2SP tlog-proof text, checked before it is given.
+
+        With `checkpoint`, an older one of this log that witnesses may have cosigned, it leads to that one.
+        """
         with self._transaction("DEFERRED"):
-            note, head = self._head()
+            if checkpoint is None:
+                note, head = self._head()
+            else:
+                note, head = checkpoint, self._check_extends(checkpoint)
             if not 0 <= index < head.size:
                 raise LogError(f"The log {self.origin} has {head.size} entries: there is no entry {index}.")
             path = inclusion_path(self._node, index, head.size)

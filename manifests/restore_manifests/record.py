@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +15,10 @@ from cryptography import x509
 from restore_manifests import c2pa_claim
 from restore_manifests.errors import ManifestError
 from restore_manifests.pixels import MAX_PIXELS
-from restore_manifests.schema import Manifest, body_bytes
-from restore_manifests.signing import load_certificates
+from restore_manifests.revocation import Revocation
+from restore_manifests.schema import Manifest, TimestampAnchor, body_bytes, stamped_bytes
+from restore_manifests.signing import Problem, load_certificates
+from restore_manifests.timestamp import Stamp, verify_token
 
 if TYPE_CHECKING:
     from restore_manifests.c2pa_claim import ClaimView
@@ -30,6 +34,8 @@ class Recomputation:
     edit_sha256: str | None = None
     confidence_sha256: str | None = None
     reason: str = ""
+    contradicted: tuple[str, ...] = ()
+    """Other statements of the record that came out differently, for people."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,9 @@ class RecordInputs:
     recomputed: Recomputation | None = None
     trust_roots_pem: str | None = None
     log_public_key: str | None = None
+    revocations: tuple[Revocation, ...] = ()
+    tsa_roots_pem: str | None = None
+    """Roots trusted for timestamps only, beside those of `trust_roots_pem`, which are trusted for both."""
     max_pixels: int = MAX_PIXELS
 
 
@@ -67,12 +76,7 @@ class ResultFile:
     @cached_property
     def roots(self) -> list[x509.Certificate] | None:
         """The trust roots given; None if there were none, empty if they cannot be read."""
-        if self.inputs.trust_roots_pem is None:
-            return None
-        try:
-            return x509.load_pem_x509_certificates(self.inputs.trust_roots_pem.encode())
-        except ValueError:
-            return []
+        return _certificates(self.inputs.trust_roots_pem)
 
     @cached_property
     def claim(self) -> ClaimView:
@@ -88,7 +92,10 @@ class Record(ResultFile):
         self.body = manifest.body
         self.signed = body_bytes(manifest.body)
         self.created = datetime.fromisoformat(manifest.body.created)
-        self.expected_ancestors = {item.label: item.verdict for item in manifest.body.ingredients}
+        worst_last = sorted(
+            manifest.body.ingredients, key=lambda i: ("pass", "unable", "fail").index(i.verdict)
+        )
+        self.expected_ancestors = {item.label: item.verdict for item in worst_last}
 
     @cached_property
     def chain(self) -> tuple[x509.Certificate, ...]:
@@ -97,6 +104,30 @@ class Record(ResultFile):
             raise ManifestError("Nobody signed the manifest.")
         return load_certificates(self.manifest.signatures[0])
 
+    @cached_property
+    def stamps(self) -> list[tuple[TimestampAnchor, Stamp | Problem]]:
+        """Every timestamp of the manifest, with what became of it under the roots given."""
+        return [(one, self._stamp(one)) for one in self.manifest.anchors if isinstance(one, TimestampAnchor)]
+
+    def _stamp(self, anchor: TimestampAnchor) -> Stamp | Problem:
+        try:
+            token = base64.b64decode(anchor.token, validate=True)
+        except (binascii.Error, ValueError):
+            token = b""
+        if base64.b64encode(token).decode() != anchor.token:
+            return Problem("timestamp-form", "The timestamp is not in its plain base64 form.")
+        data = stamped_bytes(self.manifest, anchor.over)
+        roots = [*(self.roots or ()), *(_certificates(self.inputs.tsa_roots_pem) or ())]
+        return verify_token(token, data, roots, self.inputs.now)
+
+    @cached_property
+    def signed_by(self) -> datetime | None:
+        """The earliest time at which a trusted timestamp shows that the signatures existed."""
+        times = [
+            one.time for anchor, one in self.stamps if isinstance(one, Stamp) and anchor.over == "record"
+        ]
+        return min(times, default=None)
+
     @property
     def signer_serial(self) -> int | None:
         """The serial number of the signer's certificate; None if there is none that can be read."""
@@ -104,3 +135,12 @@ class Record(ResultFile):
             return self.chain[0].serial_number
         except ManifestError:
             return None
+
+
+def _certificates(pem: str | None) -> list[x509.Certificate] | None:
+    if pem is None:
+        return None
+    try:
+        return x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        return []

@@ -56,15 +56,22 @@ class Report:
 
 
 def passed(name: str, message: str) -> Check:
-    return Check(name, Verdict.PASS, "ok", message)
+    return Check(name, Verdict.PASS, "ok", _one_line(message))
 
 
 def failed(name: str, code: str, message: str) -> Check:
-    return Check(name, Verdict.FAIL, code, message)
+    return Check(name, Verdict.FAIL, code, _one_line(message))
 
 
 def unable(name: str, code: str, message: str) -> Check:
-    return Check(name, Verdict.UNABLE, code, message)
+    return Check(name, Verdict.UNABLE, code, _one_line(message))
+
+
+def _one_line(message: str) -> str:
+    """Messages quote strangers, whose line breaks and direction marks could forge the line of a check."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in message
+    )
 
 
 def equal(name: str, kind: str, what: str, *, expected: str, found: str) -> Check:

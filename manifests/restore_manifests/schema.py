@@ -18,6 +18,7 @@ from restore_manifests.canonical import canonical_bytes, parse_json_strict, sha2
 from restore_manifests.errors import ManifestError
 
 __all__ = [
+    "MAX_ANCHORS",
     "Anchor",
     "Body",
     "Decoder",
@@ -37,6 +38,7 @@ __all__ = [
     "Signature",
     "Source",
     "Step",
+    "TimestampAnchor",
     "Tool",
     "TraceStep",
     "body_bytes",
@@ -45,9 +47,11 @@ __all__ = [
     "manifest_bytes",
     "parse_manifest",
     "recorded_name",
+    "stamped_bytes",
 ]
 
 SCHEMA = "restore.manifest/1"
+MAX_ANCHORS = 16
 
 
 def _file_name(name: str) -> str:
@@ -283,8 +287,19 @@ class LogAnchor(_Model):
     proof: Text
 
 
-Anchor = LogAnchor
-"""A union over `type` as soon as there is a second kind."""
+class TimestampAnchor(_Model):
+    """An authority's word on when. `token` is an RFC 3161 TimeStampToken (DER, base64).
+
+    `over` says what the token is for: `record` is the RFC 8785 form of the object of `body`, `files` and
+    `signatures`, so that it also shows that the signatures existed; `body` is the body alone.
+    """
+
+    type: Literal["rfc3161"]
+    token: Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+    over: Literal["body", "record"]
+
+
+Anchor = Annotated[LogAnchor | TimestampAnchor, Field(discriminator="type")]
 
 
 class Manifest(_Model):
@@ -294,7 +309,7 @@ class Manifest(_Model):
     body: Body
     files: FilesSeal
     signatures: Annotated[list[Signature], Field(max_length=16)]
-    anchors: Annotated[list[Anchor], Field(max_length=16)]
+    anchors: Annotated[list[Anchor], Field(max_length=MAX_ANCHORS)]
 
 
 def body_bytes(body: Body) -> bytes:
@@ -305,6 +320,15 @@ def body_bytes(body: Body) -> bytes:
 def files_bytes(files: FilesSeal) -> bytes:
     """The RFC 8785 bytes of `files`: what its signature is over."""
     return canonical_bytes(files.model_dump(mode="json"))
+
+
+def stamped_bytes(manifest: Manifest, over: Literal["body", "record"]) -> bytes:
+    """What a timestamp of the manifest is over; nothing of it changes when an anchor is added."""
+    if over == "body":
+        return body_bytes(manifest.body)
+    return canonical_bytes(
+        manifest.model_dump(mode="json", by_alias=True, include={"body", "files", "signatures"})
+    )
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -1,19 +1,21 @@
-"""The checks of who vouches for a record: `signature`, `signer.trust`, `log.inclusion`, `log.checkpoint`."""
+"""The checks of who vouches for a record: `signature`, `signer.trust`, `timestamp`, `log.*`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import ManifestError
 from restore_manifests.log_proof import LogProofError, ProofPart, verify_inclusion
 from restore_manifests.record import Record
 from restore_manifests.report import Check, Verdict, failed, passed, unable
+from restore_manifests.revocation import revoked_since
 from restore_manifests.schema import LogAnchor, files_bytes
 from restore_manifests.signing import chain_problem, common_name, leads_to_root, signature_problem
+from restore_manifests.timestamp import UNDECIDED, Stamp
 
-__all__ = ["log", "signature", "signer_trust"]
+__all__ = ["log", "signature", "signer_trust", "timestamp"]
 
 _CLOCK_SKEW = timedelta(minutes=10)
 
@@ -59,6 +61,14 @@ def signer_trust(record: Record) -> Iterable[Check]:
     except ManifestError as error:
         yield failed(name, "certificate-form", error.message)
         return
+    revoked = _revoked(record)
+    if revoked and record.created >= revoked:
+        yield failed(
+            name,
+            "certificate-revoked",
+            f"The certificate of {signer} was revoked on {revoked:%Y-%m-%d}, before this record was signed.",
+        )
+        return
     if roots is None:
         yield unable(
             name,
@@ -86,6 +96,19 @@ def signer_trust(record: Record) -> Iterable[Check]:
     elif credential:
         codes = ", ".join(sorted(credential))
         yield failed(name, "claim-signer", f"The signer of the C2PA claim is not accepted ({codes}).")
+    elif revoked:
+        yield unable(
+            name,
+            "certificate-revoked-since",
+            f"The certificate of {signer} was revoked on {revoked:%Y-%m-%d}. The record says that it is "
+            "older, and no independent timestamp shows it.",
+        )
+    elif expired and _proven_in_time(record):
+        yield passed(
+            name,
+            f"The signer {signer} is vouched for by a trust root that was given; the certificate has expired "
+            f"since, and a timestamp shows that the signature existed by {record.signed_by:%Y-%m-%d}.",
+        )
     elif expired:
         yield unable(
             name,
@@ -103,13 +126,57 @@ def signer_trust(record: Record) -> Iterable[Check]:
         yield passed(name, f"The signer {signer} is vouched for by a trust root that was given.")
 
 
+def _revoked(record: Record) -> datetime | None:
+    """Since when the signer is revoked; None too where a trusted timestamp shows that it signed before."""
+    since = revoked_since(record.chain, record.inputs.revocations)
+    earlier = since and record.signed_by and record.signed_by < since
+    return None if earlier and _proven_in_time(record) else since
+
+
+def _proven_in_time(record: Record) -> bool:
+    """Whether a trusted timestamp shows that the signatures existed while their whole chain was valid."""
+    at, roots = record.signed_by, record.roots or ()
+    return (
+        at is not None and chain_problem(record.chain, at) is None and leads_to_root(record.chain, roots, at)
+    )
+
+
+def timestamp(record: Record) -> Iterable[Check]:
+    name = "timestamp"
+    stamps = [stamp for _, stamp in record.stamps]
+    good = [stamp for stamp in stamps if isinstance(stamp, Stamp)]
+    problems = [stamp for stamp in stamps if not isinstance(stamp, Stamp)]
+    broken = [problem for problem in problems if problem.code not in UNDECIDED]
+    if broken:
+        yield failed(name, broken[0].code, broken[0].message)
+    elif good:
+        first = min(good, key=lambda stamp: stamp.time)
+        if first.time < record.created - _CLOCK_SKEW:
+            yield failed(
+                name,
+                "timestamp-before",
+                f"{first.authority} stamped the record on {first.time:%Y-%m-%d %H:%M:%S} UTC, before the "
+                "time at which it says that it was made.",
+            )
+            return
+        others = f" {len(problems)} more could not be judged." if problems else ""
+        yield passed(
+            name,
+            f"{first.authority} confirms that the record existed on {first.time:%Y-%m-%d %H:%M:%S} UTC."
+            f"{others}",
+        )
+    elif problems:
+        yield unable(name, problems[0].code, problems[0].message)
+
+
 def log(record: Record) -> Iterable[Check]:
-    if not record.manifest.anchors:
+    anchors = [anchor for anchor in record.manifest.anchors if isinstance(anchor, LogAnchor)]
+    if not anchors:
         message = "The manifest carries no proof that it was entered in a transparency log."
         yield unable("log.inclusion", "anchor-missing", message)
         yield unable("log.checkpoint", "anchor-missing", message)
         return
-    pairs = [_anchor(record, anchor) for anchor in record.manifest.anchors]
+    pairs = [_anchor(record, anchor) for anchor in anchors]
     rank = (Verdict.FAIL, Verdict.UNABLE, Verdict.PASS)
     yield min((inclusion for inclusion, _ in pairs), key=lambda check: rank.index(check.verdict))
     yield min((checkpoint for _, checkpoint in pairs), key=lambda check: rank.index(check.verdict))

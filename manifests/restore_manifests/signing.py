@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import ManifestError
 from restore_manifests.schema import (
+    Anchor,
     Body,
     FilesSeal,
-    LogAnchor,
     Manifest,
     SealedFile,
     Signature,
@@ -109,7 +109,7 @@ def seal_files(body: Body, result: bytes) -> FilesSeal:
 
 
 def sign_manifest(
-    body: Body, result: bytes, identity: Identity, *, anchors: Sequence[LogAnchor] = ()
+    body: Body, result: bytes, identity: Identity, *, anchors: Sequence[Anchor] = ()
 ) -> Manifest:
     """The manifest of `body` and the finished `result` file; one signature over each."""
     files = seal_files(body, result)

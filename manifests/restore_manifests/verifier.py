@@ -49,6 +49,7 @@ def verify_record(inputs: RecordInputs) -> Report:
         (["maps.edit"], lambda: _map(record, "edit")),
         (["maps.confidence"], lambda: _map(record, "confidence")),
         (["log.inclusion", "log.checkpoint"], lambda: signer_checks.log(record)),
+        (["timestamp"], lambda: signer_checks.timestamp(record)),
         (["model.weights"], lambda: _weights(record)),
         (["recompute.pixels"], lambda: _recompute(record)),
     ]
@@ -212,5 +213,8 @@ def _recompute(record: Record) -> Iterable[Check]:
             "tolerance",
             "The result was made by arithmetic that is not promised to repeat bit for bit.",
         )
+    elif check.verdict is Verdict.PASS and again.contradicted:
+        said = ", ".join(again.contradicted)
+        yield failed(name, "statement-mismatch", f"The recomputation contradicts the record: {said}.")
     else:
         yield check

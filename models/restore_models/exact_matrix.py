@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -65,6 +66,8 @@ CAPS: dict[str, dict[str, str]] = {
 
 _REFERENCE_PIXELS = 140 * 140
 """The int64 reference takes images up to this size."""
+_BATCH_PIXELS = 250 * 250
+"""A batch, which is as many times the work, takes images up to this size."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,15 @@ class Run:
     digest: str
     seconds: float
     capability: str
-    """What PyTorch says that it uses, or what the executor's package is called."""
+    """What PyTorch says that it uses; of the other executors the name."""
 
 
 class _BatchRunner:
     """Runs each image as the last of a batch whose others are different images."""
 
-    def __init__(self, program: Program, batch: int) -> None:
+    def __init__(self, program: Program, batch: int, *, exact: bool) -> None:
         self.program = program
-        self._executor = TorchExecutor(program)
+        self._executor = TorchExecutor(program, exact=exact)
         self._batch = batch
 
     def integers(self, image: Integers) -> dict[str, Integers]:
@@ -114,7 +117,8 @@ def _plate() -> NDArray[np.uint8]:
     draw.polygon([(14, 16), (146, 8), (147, 42), (15, 52)], fill=(228, 226, 205))
     draw.text((26, 12), "RX 41 KLM", font=ImageFont.load_default(size=24), fill=(24, 26, 40))
     noise = np.random.default_rng(41).integers(-18, 19, (60, 160, 3))
-    return np.clip(np.asarray(plate, np.int64) + noise, 0, 255).astype(np.uint8)
+    noisy: NDArray[np.uint8] = np.clip(np.asarray(plate, np.int64) + noise, 0, 255).astype(np.uint8)
+    return noisy
 
 
 def matrix_images(*, reduced: bool) -> dict[str, NDArray[Any]]:
@@ -124,33 +128,38 @@ def matrix_images(*, reduced: bool) -> dict[str, NDArray[Any]]:
     same kinds, smaller.
     """
     rng = np.random.default_rng(3)
-    side = 70 if reduced else 300
+    sample: Any = data  # has no types
+    side = 61 if reduced else 200
+    half = side // 2
     images: dict[str, NDArray[Any]] = {
-        "photo": data.astronaut()[20 : 20 + side, 150 : 150 + side],
-        "photo, dark": data.coffee()[100 : 100 + side // 2, 200 : 200 + side],
+        "photo": sample.astronaut()[20 : 20 + 2 * side // 3, 150 : 150 + side],
+        "photo, dark": sample.coffee()[100 : 100 + half, 200 : 200 + half],
         "photo, noisy": np.clip(
-            data.chelsea()[60 : 60 + side // 2, 90 : 90 + side // 2].astype(np.int64)
-            + rng.integers(-60, 61, (side // 2, side // 2, 3)),
+            sample.chelsea()[60 : 60 + half, 90 : 90 + half].astype(np.int64)
+            + rng.integers(-60, 61, (half, half, 3)),
             0,
             255,
         ).astype(np.uint8),
-        "document": render_page(np.random.default_rng(12), size=64 if reduced else 256),
+        "document": render_page(np.random.default_rng(12), size=64 if reduced else 140),
         "plate": _plate()[:, : 64 if reduced else 160],
-        "grey": data.camera()[200 : 200 + side // 2, 180 : 180 + side // 2],
+        "grey": sample.camera()[200 : 200 + half, 180 : 180 + half],
         "16 bit": vector_image(*(33, 50) if reduced else (131, 97), 3, 16),
         "16 bit grey": vector_image(*(50, 33) if reduced else (75, 140), 1, 16),
         "1x1": vector_image(1, 1, 3, 8),
-        "1x257, 16 bit": vector_image(1, 257, 1, 16),
-        "tall": vector_image(*(257, 5) if reduced else (4001, 37), 3, 8),
+        "wide": vector_image(1, 100 if reduced else 257, 1, 16),
+        "tall": vector_image(*(130, 5) if reduced else (4001, 37), 3, 8),
         "black and white": (rng.integers(0, 2, (64, 64, 3)) * 255).astype(np.uint8),
-        "noise": rng.integers(0, 65536, (65, 63, 3)).astype(np.uint16),
+        "noise": rng.integers(0, 65536, (63, 65, 3)).astype(np.uint16),
     }
     return {name: np.ascontiguousarray(image) for name, image in images.items()}
 
 
 def matrix_settings(multiple: int, *, reduced: bool) -> list[Setting]:
-    """The full grid, or a covering few: every value of every setting at least once."""
-    tiles = (multiple, 256, 0)
+    """The full grid, or a covering few: every value of every setting at least once.
+
+    `multiple`: the program's, and so the smallest tile.
+    """
+    tiles = (2 * multiple, 256, 0)
     if reduced:
         return [
             Setting("torch", "all", 2, onednn=True, tiles=(256,), batches=(1, 4)),
@@ -185,6 +194,7 @@ def run_matrix(
         environment = {
             **{k: v for k, v in os.environ.items() if k not in CAPS["lowest"]},
             **CAPS[setting.caps],
+            "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads sleep: quicker where others compute too
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count),
         }
         done = subprocess.run(  # noqa: S603 - this module again
@@ -213,12 +223,10 @@ def _work(order: dict[str, Any]) -> list[dict[str, Any]]:
     with switch:
         for batch in setting.batches:
             executor = _executor(setting, program, batch, exact=order["exact"])
+            most = _most_pixels(setting, batch)
             for tile in setting.tiles:
                 for name, image in images.items():
-                    if (
-                        setting.executor == "reference"
-                        and image.shape[0] * image.shape[1] > _REFERENCE_PIXELS
-                    ):
+                    if image.shape[0] * image.shape[1] > most:
                         continue
                     began = time.perf_counter()
                     digest = _digest(executor, image, tile)
@@ -227,12 +235,18 @@ def _work(order: dict[str, Any]) -> list[dict[str, Any]]:
     return runs
 
 
+def _most_pixels(setting: Setting, batch: int) -> float:
+    if setting.executor == "reference":
+        return _REFERENCE_PIXELS
+    return _BATCH_PIXELS if batch > 1 else math.inf
+
+
 def _executor(setting: Setting, program: Program, batch: int, *, exact: bool) -> Executor:
     if setting.executor == "reference":
         return ReferenceRunner(program)
     if setting.executor == "onnx":
         return OnnxRunner(program, setting.threads)
-    return TorchRunner(program, exact=exact) if batch == 1 else _BatchRunner(program, batch)
+    return TorchRunner(program, exact=exact) if batch == 1 else _BatchRunner(program, batch, exact=exact)
 
 
 def _digest(executor: Executor, image: NDArray[Any], tile: int) -> str:
@@ -285,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.json:
             seconds = sum(run.seconds for run in found)
             print(
-                f"{_label(found[0].setting):36} {found[0].capability:10} {len(found):4} runs {seconds:7.1f} s",
+                f"{_label(found[0].setting):37}{found[0].capability:10}{len(found):4} runs{seconds:8.1f} s",
                 flush=True,
             )
     return _report(runs, path, as_json=options.json)

@@ -8,17 +8,15 @@ is transform the operands or round them further; see `_session_options`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from restore_manifests.errors import ModelError
 from restore_models.program import EXP_STEPS, LIMIT, PROBABILITY_ONE, Instruction, Op, Program
-
-if TYPE_CHECKING:
-    import onnx
 
 __all__ = ["OnnxRunner", "export_onnx"]
 
@@ -76,7 +74,7 @@ def _session_options(runtime: ModuleType, threads: int | None) -> Any:
 def _need(name: str) -> ModuleType:
     """An optional package, imported only here: the other executors work without it."""
     try:
-        return __import__(name)
+        return import_module(name)
     except ImportError as problem:
         raise ModelError(
             f"The ONNX executor needs the package {name}, which is not installed.",
@@ -93,23 +91,21 @@ def export_onnx(program: Program) -> bytes:
     Raises:
         ModelError: if onnx is not installed, or the program's windows do not divide its `multiple`.
     """
-    _need("onnx")
     builder = _Builder(program)
     for step in program.instructions:
         builder.instruction(step)
-    return builder.model().SerializeToString(deterministic=True)
+    data: bytes = builder.model().SerializeToString(deterministic=True)
+    return data
 
 
 class _Builder:
     """Collects nodes and constants; a tensor bears the name of the instruction that makes it."""
 
     def __init__(self, program: Program) -> None:
-        import onnx  # noqa: PLC0415 - optional
-
-        self.onnx = onnx
+        self.onnx: Any = _need("onnx")
         self.program = program
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, onnx.TensorProto] = {}
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
         self.shrunk = {"image": 1}
         limit = float(program.input_limit)
         self._clip("image", -limit, limit, "image:clamped")
@@ -294,7 +290,7 @@ class _Builder:
         bias: NDArray[np.float32] = np.ascontiguousarray(table[offset].transpose(2, 0, 1))
         return bias
 
-    def model(self) -> onnx.ModelProto:
+    def model(self) -> Any:
         """The finished, checked model."""
         helper, real = self.onnx.helper, self.onnx.TensorProto.FLOAT
         channels = {step.name: step.channels for step in self.program.instructions}

@@ -88,7 +88,7 @@ class _Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self.network(degraded)
         point = degraded + outputs["residual"].float()
-        fidelity = fidelity_loss(self.config.loss, point - clean)
+        fidelity = fidelity_loss(self.config.loss, point - clean, balance=self.config.balance)
         interval = pinball_loss(outputs["interval"].float(), point, clean)
         said = outputs["estimate"].float().mean(dim=(2, 3))
         estimate = functional.smooth_l1_loss(said, targets, beta=0.1)
@@ -206,10 +206,12 @@ def train_restoration(
     start: Path | None = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
-    """Trains phase 0; leaves `latest.safetensors` (resumable), `average.safetensors` and `log.jsonl` in `out`.
+    """Trains phase 0, leaving a resumable checkpoint, the averaged weights and a log in `out`.
 
-    With `start`, a new run begins from the averaged weights in that file instead of random ones. With `resume`, goes on from `out/latest.safetensors`: on one machine and thread count the result is the
-    same, bit for bit, as that of an unbroken run.
+    The files are `latest.safetensors`, `average.safetensors` and `log.jsonl`. With `start`, a new run begins
+    from the averaged weights in that file instead of random ones. With `resume`, it goes on from
+    `out/latest.safetensors`: on one machine and thread count the result is the same, bit for bit, as that of
+    an unbroken run.
 
     Raises:
         UsageError: if the preset is unknown, there are no images, or a run is in `out` and `resume` is off.

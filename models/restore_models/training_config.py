@@ -36,6 +36,8 @@ class TrainingConfig(BaseModel):
     clip: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.999, ge=0, lt=1)
     loss: Literal["charbonnier", "l1", "l2"] = "charbonnier"
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """0: every pixel counts alike; 1: every image counts by its relative gain; see `losses.fidelity_loss`."""
     interval_weight: float = Field(default=0.05, ge=0)
     """Weight of the pinball loss of the 5 % and 95 % quantiles."""
     estimate_weight: float = Field(default=0.01, ge=0)

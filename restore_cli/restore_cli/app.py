@@ -11,6 +11,8 @@ from restore_cli.commands import keys, log, models
 from restore_cli.commands.audit import audit
 from restore_cli.commands.demo import demo
 from restore_cli.commands.evaluate import evaluate
+from restore_cli.commands.export import export
+from restore_cli.commands.report import report
 from restore_cli.commands.run import run
 from restore_cli.commands.selftest import selftest
 from restore_cli.commands.train import train
@@ -40,6 +42,11 @@ _EXAMPLES: dict[Callable[..., int], tuple[str, ...]] = {
         "restore verify img.restored.png img.manifest.json --no-recompute --json",
     ),
     audit: ("restore audit batch/ --report audit.html",),
+    report: (
+        "restore report img.manifest.json --trust root.pem -o img.report.pdf",
+        "restore report img.manifest.json --trust root.pem --discovery img.zip",
+    ),
+    export: ("restore export img.manifest.json --as in-toto",),
     train: ("restore train --phase 0 --data photographs --out runs/mine --resume",),
     evaluate: ("restore evaluate gaussian --images CBSD68",),
     selftest: ("restore selftest --json",),

@@ -17,6 +17,7 @@ __all__ = [
     "NoRecompute",
     "Quiet",
     "Trust",
+    "Tsa",
     "Verbose",
     "examples",
     "log_key_named",
@@ -41,7 +42,19 @@ Verbose = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace what is already there.")]
 Trust = Annotated[
     Path | None,
-    typer.Option("--trust", metavar="ROOTS.pem", help="Certificates of the signers' roots that you trust."),
+    typer.Option(
+        "--trust",
+        metavar="ROOTS.pem",
+        help="Root certificates that you trust, of signers and timestamp authorities.",
+    ),
+]
+Tsa = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tsa",
+        metavar="URL",
+        help="RFC 3161 timestamp authority to ask, over the network; may be given several times.",
+    ),
 ]
 LogKey = Annotated[
     str | None,

@@ -40,6 +40,7 @@ __all__ = [
     "encode_result",
     "leftovers",
     "recover",
+    "replace_file",
     "write_bundle",
 ]
 
@@ -153,6 +154,25 @@ def check_vacant(names: Sequence[str], directory: Path, *, force: bool) -> list[
             hint="Choose another folder for the results, or replace them with --force.",
         )
     return present
+
+
+def replace_file(path: Path, data: bytes, *, before: bytes) -> None:
+    """Put `data` in the place of `path`, which holds `before`, in one step.
+
+    Raises UsageError, having changed nothing, where somebody else has changed the file meanwhile, and
+    StorageError as `write_bundle` does.
+    """
+    with _storage(path.parent), _locked(path.parent):
+        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            if path.read_bytes() != before:
+                raise UsageError(f"{path} was changed by another program meanwhile.", hint="Run it again.")
+            _write(temporary, data)
+            temporary.chmod(path.stat().st_mode & 0o777)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def leftovers(directory: Path) -> list[Path]:

@@ -37,6 +37,7 @@ from restore_sdk.home import restore_home
 from restore_sdk.maps import EDIT_MAP_METHOD, edit_map
 from restore_sdk.output import encode_result
 from restore_sdk.plan import Executed
+from restore_sdk.stamping import add_stamps
 
 if TYPE_CHECKING:
     from restore_manifests.keys import Identity
@@ -69,6 +70,8 @@ class Job:
     identity: Identity
     out: Path | None
     force: bool
+    authorities: tuple[str, ...] = ()
+    """Addresses of the timestamp authorities to ask."""
 
 
 def make_record(
@@ -187,8 +190,14 @@ def _findings(job: Job, reasons: list[str]) -> list[Finding]:
     return findings
 
 
-def sign_record(job: Job, evidence: Evidence, body: Body, files: dict[str, bytes]) -> dict[str, bytes]:
-    """All files of the bundle: the claim is embedded, the record signed and logged."""
+def sign_record(
+    job: Job, evidence: Evidence, body: Body, files: dict[str, bytes]
+) -> tuple[dict[str, bytes], list[Finding]]:
+    """All files of the bundle: the claim is embedded, the record signed, logged and, if asked for, stamped.
+
+    What a timestamp authority did not do comes back as findings: they cannot be in the signed body, which was
+    there before, and would be wrong there once the record is stamped later.
+    """
     text = body_bytes(body)
     maps = {name: data for name, data in files.items() if name != body.result.name}
     result = embed(
@@ -212,13 +221,23 @@ def sign_record(job: Job, evidence: Evidence, body: Body, files: dict[str, bytes
             public_key=log.vkey,
             proof=proof,
         )
-    manifest = sign_manifest(body, result, job.identity, anchors=[anchor])
-    return {
+    signed = sign_manifest(body, result, job.identity, anchors=[anchor])
+    manifest, problems = add_stamps(signed, job.authorities)
+    bundle = {
         body.result.name: result,
         **maps,
         beside_source(evidence, "tlog-proof"): proof.encode(),
         beside_source(evidence, "manifest.json"): manifest_bytes(manifest),
     }
+    return bundle, [
+        Finding(
+            checker="timestamp",
+            severity="warning",
+            message=f"Not timestamped: {problem.message} {problem.hint}",
+            details={},
+        )
+        for problem in problems
+    ]
 
 
 def beside_source(evidence: Evidence, ending: str) -> str:

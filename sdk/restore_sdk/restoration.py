@@ -19,10 +19,11 @@ from restore_sdk.home import restore_home
 from restore_sdk.models import models_folder
 from restore_sdk.output import BUNDLE_SUFFIXES, check_vacant, write_bundle
 from restore_sdk.plan import execute, make_plan
+from restore_sdk.record import Job, beside_source, make_record, sign_record
+from restore_sdk.stamping import check_authorities
 
 if TYPE_CHECKING:
     from restore_manifests.keys import Identity
-from restore_sdk.record import Job, beside_source, make_record, sign_record
 
 __all__ = ["Restoration", "restore"]
 
@@ -77,6 +78,7 @@ def restore(
     force: bool = False,
     identity: Identity | None = None,
     passphrase: str | None = None,
+    tsa: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> list[Restoration]:
     """Restores images and writes for each a bundle: result, maps, proof and signed manifest.
@@ -94,6 +96,8 @@ def restore(
         strict: refuse an image outside the calibrated domain instead of flagging it.
         force: replace an older bundle of the same name.
         identity: who signs; None: the one in RESTORE_HOME, opened with `passphrase`.
+        tsa: addresses of RFC 3161 timestamp authorities, the only thing here that uses a network. One that
+            does not answer is a finding; the record can be stamped later.
         progress: see `Progress`.
 
     Raises:
@@ -104,6 +108,7 @@ def restore(
     """
     paths = [Path(images)] if isinstance(images, str | Path) else [Path(image) for image in images]
     _check(paths, out, mode, scale, arithmetic)
+    authorities = check_authorities(tsa)
     job = _prepare(
         Request(
             prompt=prompt,
@@ -118,6 +123,7 @@ def restore(
         identity or load_identity(restore_home(), passphrase),
         Path(out) if out is not None else None,
         force,
+        authorities,
     )
     return [_restore_one(job, path, progress) for path in paths]
 
@@ -145,14 +151,19 @@ def _check(paths: list[Path], out: Path | str | None, mode: str, scale: int, ari
 
 
 def _prepare(
-    request: Request, model: str | Path | None, identity: Identity, out: Path | None, force: bool
+    request: Request,
+    model: str | Path | None,
+    identity: Identity,
+    out: Path | None,
+    force: bool,
+    authorities: tuple[str, ...],
 ) -> Job:
     from restore_models.restorer import TorchRunner  # noqa: PLC0415 -- keeps torch out of light commands
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     found, program = open_model(model, models_folder())
     executor = TorchRunner(program, exact=request.arithmetic == "exact")
-    return Job(request, found, program, executor, identity, out, force)
+    return Job(request, found, program, executor, identity, out, force, authorities)
 
 
 def _restore_one(job: Job, path: Path, progress: Progress | None) -> Restoration:
@@ -189,7 +200,8 @@ def _restore_one(job: Job, path: Path, progress: Progress | None) -> Restoration
     say(f"drawing the maps of {path.name}", 0.8)
     body, files = make_record(job, evidence, executed, plan, degradation, reasons)
     say(f"signing the record of {path.name}", 0.9)
-    written = write_bundle(sign_record(job, evidence, body, files), directory, force=job.force)
+    bundle, unstamped = sign_record(job, evidence, body, files)
+    written = write_bundle(bundle, directory, force=job.force)
     say(f"finished {path.name}", 1.0)
     edit, confidence = body.maps.edit, body.maps.confidence
     assert edit is not None and confidence is not None  # noqa: S101 -- _record has just made both
@@ -201,7 +213,7 @@ def _restore_one(job: Job, path: Path, progress: Progress | None) -> Restoration
         pixels_sha256=body.result.pixels_sha256,
         degradation={name: value.model_dump() for name, value in degradation.items()},
         abstained=body.abstained,
-        findings=[finding.model_dump() for finding in body.findings],
+        findings=[finding.model_dump() for finding in (*body.findings, *unstamped)],
         seconds=time.monotonic() - started,
     )
 

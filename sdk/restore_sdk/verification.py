@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import ManifestError, RestoreError, UsageError
+from restore_manifests.revocation import parse_revocations
 from restore_manifests.verifier import Recomputation, RecordInputs, Report, verify_record
 
 if TYPE_CHECKING:
@@ -31,21 +32,27 @@ def verify(
     trust: Path | None = None,
     recompute: bool = True,
     log_key: str | Path | None = None,
+    revoked: Path | None = None,
+    tsa_trust: Path | None = None,
 ) -> Report:
     """Make every check of one record, the ids as in the command contract.
 
     `source` names the original; otherwise it is looked for under its recorded name. `trust` is a PEM file of
     root certificates: without it the signer stays unknown, and the verdict is at best `unable`. `log_key` is
-    the public key of the transparency log, or the file that holds it. With `recompute` the pixels and maps
-    are made again, which needs the source, the weights and torch.
+    the public key of the transparency log, or the file that holds it; `revoked` is a list of certificates
+    that do not count any more. `tsa_trust` is a PEM file of roots that are trusted for timestamps only, those
+    of `trust` are trusted for both. With `recompute` the pixels and maps are made again, which needs the
+    source, the weights and torch.
 
     What is wrong with the record is in the report, never an exception. Raises UsageError if a path given
-    names nothing that can be read, LogError if `log_key` is no key.
+    names nothing that can be read, LogError if `log_key` is no key, KeyStoreError if `revoked` is no list.
     """
     result_bytes = _named(result, "The result")
     manifest_bytes = _named(manifest, "The manifest")
     trust_pem = load_trust(trust) if trust is not None else None
+    tsa_pem = load_trust(tsa_trust) if tsa_trust is not None else None
     key = load_log_key(log_key) if log_key is not None else None
+    revocations = parse_revocations(_named(revoked, "The revocation list")) if revoked is not None else ()
     given = None if source is None else _named(source, "The source")
     facts: dict[str, Any] = {}
     if body := _body(manifest_bytes):
@@ -68,6 +75,8 @@ def verify(
             now=datetime.now(UTC),
             trust_roots_pem=trust_pem,
             log_public_key=key,
+            revocations=revocations,
+            tsa_roots_pem=tsa_pem,
             **facts,
         )
     )

@@ -70,30 +70,85 @@ def show(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> 
     return _show(Terminal(json, quiet, verbose), _stored(restore_home()))
 
 
-@app.command("import", epilog=examples("restore keys import lab-signer.p12"))
+@app.command(
+    "import",
+    epilog=examples(
+        "restore keys import lab-signer.p12",
+        "restore keys import chain.pem --pkcs11 /usr/lib/softhsm/libsofthsm2.so --token lab --key signer",
+    ),
+)
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.p12", help="Key and certificates, PKCS#12.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Key and certificates, PKCS#12; with --pkcs11, the chain as PEM."
+        ),
+    ],
+    pkcs11: Annotated[
+        Path | None, typer.Option(metavar="MODULE", help="The key stays in a token: its driver.")
+    ] = None,
+    token: Annotated[str, typer.Option(metavar="LABEL", help="Label of the token.")] = "",
+    key: Annotated[str, typer.Option(metavar="LABEL", help="Label of the key in the token.")] = "",
     unprotected: Unprotected = False,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Take over a key and chain that an authority issued."""
+    """Take over a key and chain that an authority issued, from a file or, by PKCS#11, in a token."""
     from restore_cli.passphrase import ask  # noqa: PLC0415
     from restore_manifests.errors import UsageError  # noqa: PLC0415
+    from restore_manifests.hsm import TokenPlace, use_token  # noqa: PLC0415
     from restore_manifests.keys import import_identity  # noqa: PLC0415
     from restore_sdk.home import restore_home  # noqa: PLC0415
 
     home = restore_home()
+    if pkcs11 is None and (token or key):
+        raise UsageError(
+            "--token and --key say where in a token a key is.", hint="Name its driver by --pkcs11."
+        )
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", hint="Name a PKCS#12 file.") from error
+        what = "a PKCS#12 file" if pkcs11 is None else "a PEM file of certificates"
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", hint=f"Name {what}.") from error
     _check_vacant(home, force=force)
-    passphrase = None if unprotected else ask(f"Passphrase of {file.name}")
-    identity = import_identity(home, data, passphrase, unprotected=unprotected, force=force)
+    if pkcs11 is not None:
+        place = TokenPlace(str(pkcs11.absolute()), token, key)
+        identity = use_token(home, place, data, pin=ask(f"PIN of the token {token}"), force=force)
+    else:
+        passphrase = None if unprotected else ask(f"Passphrase of {file.name}")
+        identity = import_identity(home, data, passphrase, unprotected=unprotected, force=force)
     return _show(Terminal(json, quiet, verbose), _described(identity, home))
+
+
+@app.command("rotate", epilog=examples("restore keys rotate"))
+def rotate(
+    name: Annotated[str | None, typer.Option(help="Who signs; default: as before.")] = None,
+    algorithm: Annotated[Kind, typer.Option(help="Signature algorithm.")] = Kind.ES256,
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="How long it is valid.")] = 1826,
+    unprotected: Unprotected = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Replace the signing key by a new one; with roots.pem, all roots so far, old records still verify."""
+    from restore_cli.passphrase import ask  # noqa: PLC0415
+    from restore_manifests.rotation import ROOTS_NAME, rotate_identity  # noqa: PLC0415
+    from restore_sdk.home import restore_home  # noqa: PLC0415
+
+    home = restore_home()
+    _stored(home)  # before anybody has typed a passphrase twice
+    identity = rotate_identity(
+        home,
+        name=name,
+        algorithm=algorithm.value,
+        passphrase=None if unprotected else ask("New passphrase", twice=True),
+        unprotected=unprotected,
+        days=days,
+    )
+    described = _described(identity, home)
+    return _show(Terminal(json, quiet, verbose), {**described, "roots": str(home / "keys" / ROOTS_NAME)})
 
 
 def _check_vacant(home: Path, *, force: bool) -> None:
@@ -113,6 +168,7 @@ def _described(identity: Identity, home: Path) -> dict[str, Any]:
         "name": identity.name,
         "algorithm": identity.algorithm,
         "key_id": identity.key_id,
+        "serial": f"{identity.chain[0].serial_number:x}",
         "not_after": identity.not_after.isoformat(),
         **_files(home),
     }
@@ -146,6 +202,7 @@ def _stored(home: Path) -> dict[str, Any]:
         "name": str(names[0].value) if names else "",
         "algorithm": algorithm_of(public),
         "key_id": sha256_hex(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)),
+        "serial": f"{leaf.serial_number:x}",
         "not_after": leaf.not_valid_after_utc.isoformat(),
         **_files(home),
     }
@@ -167,5 +224,6 @@ def _show(terminal: Terminal, described: dict[str, Any]) -> int:
     terminal.document(described)
     terminal.table([(name, str(value)) for name, value in described.items() if value is not None])
     if described["root"]:
-        terminal.say("Give root.pem to whoever verifies: restore verify RESULT MANIFEST --trust root.pem")
+        file = "roots.pem" if "roots" in described else "root.pem"
+        terminal.say(f"Give {file} to whoever verifies: restore verify RESULT MANIFEST --trust {file}")
     return 0

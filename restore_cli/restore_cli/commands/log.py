@@ -8,12 +8,13 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore_cli.options import Force, Json, Quiet, Verbose, examples
+from restore_cli.options import Force, Json, LogKey, Quiet, Tsa, Verbose, examples, log_key_named
 from restore_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -66,17 +67,21 @@ def prove(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the proof there.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An older, cosigned state of the log to prove it in.")
+    ] = None,
     log: Folder = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Prove that a record is in the log as it is now (C2SP tlog-proof)."""
+    """Prove that a record is in the log as it is now, or was (C2SP tlog-proof)."""
     terminal = Terminal(json, quiet, verbose)
+    state = _text(checkpoint) if checkpoint else None
     with _opened(log) as opened:
         index = int(entry) if entry.isascii() and entry.isdigit() else _index_of(opened, Path(entry))
-        proof = opened.inclusion_proof_text(index)
+        proof = opened.inclusion_proof_text(index, state)
         origin = opened.origin
     if out is not None:
         _store(out, [proof.encode()], force=force)
@@ -99,15 +104,10 @@ def check(
     verbose: Verbose = False,
 ) -> int:
     """Recompute the whole log from its entries; find changes, losses and a rollback."""
-    from restore_manifests.errors import UsageError  # noqa: PLC0415
-
     terminal = Terminal(json, quiet, verbose)
     old = None
     if against is not None:
-        try:
-            text = against.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{against} cannot be read as text.", hint="Name a checkpoint file.") from error
+        text = _text(against)
         # a log proof ends with the checkpoint that it leads to, after an empty line
         old = text.partition("\n\n")[2] if text.startswith("c2sp.org/tlog-proof") else text
     with _opened(log) as opened:
@@ -120,35 +120,144 @@ def check(
     return 0
 
 
-@app.command("export", epilog=examples("restore log export log.jsonl"))
+@app.command("export", epilog=examples("restore log export public/", "restore log export log.jsonl"))
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Where to write.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="DIR|FILE.jsonl", help="Folder for static files, or one file of lines.")
+    ],
     log: Folder = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Write the signed state and all entries as JSON lines, for others to keep or recompute."""
+    """Write the signed state and all entries for others to keep, serve or recompute.
+
+    Into a folder as static files in the C2SP tlog-tiles layout, brought up to date if they are there already;
+    into a file that ends in .jsonl as JSON lines.
+    """
     from restore_manifests.checkpoint import VerifierKey, verify_checkpoint  # noqa: PLC0415
+    from restore_manifests.tiles import export_tiles  # noqa: PLC0415
 
     terminal = Terminal(json, quiet, verbose)
     with _opened(log) as opened:
+        origin, vkey = opened.origin, opened.vkey
+        if target.suffix != ".jsonl":
+            done = export_tiles(opened, target)
+            described = {"folder": str(target), "origin": origin, "public_key": vkey, "size": done.size}
+            terminal.document({**described, "left_out": list(done.left_out)})
+            terminal.say(f"{target}: {done.size} entries of {origin}")
+            for path in done.left_out:
+                terminal.note(f"{target}: {path} is left out: an entry of it is too long for the format.")
+            return 0
         note = opened.checkpoint()
-        size = verify_checkpoint(note, VerifierKey.parse(opened.vkey)).size
-        head = {"origin": opened.origin, "public_key": opened.vkey, "size": size, "checkpoint": note}
+        size = verify_checkpoint(note, VerifierKey.parse(vkey)).size
+        head = {"origin": origin, "public_key": vkey, "size": size, "checkpoint": note}
         entries = (
             {"index": index, "data": base64.b64encode(data).decode()}
             for index, data in enumerate(opened.entries(0, size))
         )
         _store(
-            file,
+            target,
             (jsonlib.dumps(line).encode() + b"\n" for part in ([head], entries) for line in part),
             force=force,
         )
-    terminal.document({"file": str(file), "origin": head["origin"], "size": size})
-    terminal.say(f"{file}: {size} entries of {head['origin']}")
+    terminal.document({"file": str(target), "origin": origin, "size": size})
+    terminal.say(f"{target}: {size} entries of {origin}")
     return 0
+
+
+@app.command(
+    "witness",
+    epilog=examples("restore log witness public/ --log-key log.pub --state witness --out cosigned.txt"),
+)
+def witness(
+    tiles: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Another log, as `restore log export` wrote it.")
+    ],
+    log_key: LogKey = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="What was seen; default: in RESTORE_HOME.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of a new witness, such as example.com/w1.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the cosigned state there.")
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Cosign the state of somebody else's log (C2SP cosignature/v1), if it extends the one seen before.
+
+    Exit code 1, and no signature: the log was rolled back or forked, or did not sign that state.
+    """
+    from restore_manifests.checkpoint import VerifierKey  # noqa: PLC0415
+    from restore_manifests.errors import UsageError  # noqa: PLC0415
+    from restore_manifests.witness_files import Witness  # noqa: PLC0415
+    from restore_sdk.home import restore_home  # noqa: PLC0415
+    from restore_sdk.verification import load_log_key  # noqa: PLC0415
+
+    terminal = Terminal(json, quiet, verbose)
+    given = log_key_named(log_key)
+    if given is None:
+        raise UsageError(
+            "The log's public key is missing.",
+            hint="Get it from whoever runs the log, and give it by --log-key.",
+        )
+    key = VerifierKey.parse(load_log_key(given))
+    opened = Witness.open(
+        state or restore_home() / "witness", name=name or f"restore.local/witness-{secrets.token_hex(8)}"
+    )
+    before = opened.last(key)
+    note = opened.witness(tiles, key, datetime.now(UTC))
+    if out is not None:
+        _store(out, [note.encode()], force=force)
+    size = before.size if before else None
+    terminal.document({"witness": opened.vkey, "origin": key.name, "before": size, "checkpoint": note})
+    terminal.say(str(out) if out else note)
+    return 0
+
+
+@app.command("stamp", epilog=examples("restore log stamp *.manifest.json --tsa http://tsa.example.com"))
+def stamp(
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Signed records.")],
+    tsa: Tsa = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Have signed records timestamped: adds the timestamp to each manifest; what was signed stays.
+
+    Exit code 3: an authority gave no timestamp for one of them.
+    """
+    from restore_manifests.errors import UsageError  # noqa: PLC0415
+    from restore_sdk.stamping import stamp_manifest  # noqa: PLC0415
+
+    terminal = Terminal(json, quiet, verbose)
+    if not tsa:
+        raise UsageError("No timestamp authority is named.", hint="Name one with --tsa URL.")
+    documents, missing = [], False
+    for path in manifests:
+        manifest, problems = stamp_manifest(path, tsa)
+        stamps = sum(anchor.type == "rfc3161" for anchor in manifest.anchors)
+        missing |= bool(problems)
+        sentences = [problem.message for problem in problems]
+        documents.append({"manifest": str(path), "timestamps": stamps, "problems": sentences})
+        terminal.say(f"{path}: {stamps} timestamp(s)")
+        for sentence in sentences:
+            terminal.note(f"{path}: not timestamped: {sentence}")
+    terminal.document(documents[0] if len(documents) == 1 else documents)
+    return 3 if missing else 0
+
+
+def _text(path: Path) -> str:
+    from restore_manifests.errors import UsageError  # noqa: PLC0415
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as text.", hint="Name a checkpoint file.") from error
 
 
 def _index_of(log: TransparencyLog, path: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from restore_cli.options import Arithmetic, Force, Json, Model, Quiet, Verbose, model_named
+from restore_cli.options import Arithmetic, Force, Json, Model, Quiet, Tsa, Verbose, model_named
 from restore_cli.terminal import Terminal
 
 __all__ = ["Mode", "run"]
@@ -50,6 +50,7 @@ def run(
         bool,
         typer.Option("--strict", help="Refuse images outside the domain of the model."),
     ] = False,
+    tsa: Tsa = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -81,6 +82,7 @@ def run(
             strict=strict,
             force=force,
             identity=identity,
+            tsa=tsa or (),
             progress=progress,
         )
     documents = [item.to_json() for item in done]

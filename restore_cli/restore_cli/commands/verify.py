@@ -28,6 +28,13 @@ def verify(
     ] = None,
     trust: Trust = None,
     log_key: LogKey = None,
+    tsa_trust: Annotated[
+        Path | None,
+        typer.Option(metavar="ROOTS.pem", help="Root certificates that you trust for timestamps only."),
+    ] = None,
+    revoked: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="List of revoked certificates to honour.")
+    ] = None,
     no_recompute: NoRecompute = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -48,6 +55,8 @@ def verify(
         trust=trust,
         recompute=not no_recompute,
         log_key=log_key_named(log_key),
+        revoked=revoked,
+        tsa_trust=tsa_trust,
     )
     terminal.document(report.to_json())
     terminal.table([(item.verdict.value, item.id, item.message) for item in report.checks])

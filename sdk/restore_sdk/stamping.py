@@ -1,0 +1,128 @@
+"""Timestamps from outside: the one place where a record's making touches a network, and only if asked to.
+
+An authority learns a SHA-256 and this machine's address, nothing of the image or of the record. Where it does
+not answer, the record is signed all the same and can be stamped later: the signed bytes stay as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import urllib.request
+from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from restore_manifests.errors import ManifestError, RestoreError, UndecidableError, UsageError
+from restore_manifests.schema import (
+    MAX_ANCHORS,
+    TimestampAnchor,
+    manifest_bytes,
+    parse_manifest,
+    stamped_bytes,
+)
+from restore_sdk.output import replace_file
+from restore_sdk.verification import read_file
+
+if TYPE_CHECKING:
+    from restore_manifests.schema import Manifest
+
+__all__ = ["add_stamps", "check_authorities", "stamp_manifest"]
+
+TIMEOUT_SECONDS = 20.0
+_MAX_ANSWER = 1 << 20
+_MAX_MANIFEST = 256 << 20
+
+
+def check_authorities(urls: Sequence[str]) -> tuple[str, ...]:
+    """The addresses, each once. Raises UsageError if one is none, or if RESTORE_OFFLINE forbids to ask."""
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise UsageError(
+                f"{url!r} is not the address of a timestamp authority.",
+                hint="It begins with http:// or https://.",
+            )
+    if urls and os.environ.get("RESTORE_OFFLINE", "") not in ("", "0"):
+        raise UsageError(
+            "RESTORE_OFFLINE is set, so no timestamp authority may be asked.",
+            hint="Leave --tsa out and stamp later with restore log stamp, or unset RESTORE_OFFLINE.",
+        )
+    return tuple(dict.fromkeys(urls))
+
+
+def add_stamps(manifest: Manifest, urls: Sequence[str]) -> tuple[Manifest, list[RestoreError]]:
+    """`manifest` with a timestamp of each authority that gave one, and why the others did not.
+
+    The timestamp is of body, seal and signatures together. Raises UsageError as `check_authorities` does,
+    ManifestError where the manifest has no room for more.
+    """
+    anchors, problems = [], []
+    for url in check_authorities(urls):
+        try:
+            anchors.append(_stamp(manifest, url))
+        except UndecidableError as error:
+            problems.append(UndecidableError(f"{url}: {error.message}", hint=error.hint))
+    if len(manifest.anchors) + len(anchors) > MAX_ANCHORS:
+        raise ManifestError(
+            f"A manifest has at most {MAX_ANCHORS} anchors, and this one is full.",
+            hint="It has been stamped often enough.",
+        )
+    return manifest.model_copy(update={"anchors": [*manifest.anchors, *anchors]}), list(problems)
+
+
+def stamp_manifest(path: Path, urls: Sequence[str]) -> tuple[Manifest, list[RestoreError]]:
+    """Add timestamps to a stored manifest, in one step: it is as before, or has all that could be had.
+
+    Raises UsageError, ManifestError or StorageError; an authority that gave none is in the list returned.
+    """
+    before = read_file(path, max_bytes=_MAX_MANIFEST)
+    manifest = parse_manifest(before)
+    stamped, problems = add_stamps(manifest, urls)
+    if len(stamped.anchors) > len(manifest.anchors):
+        replace_file(path, manifest_bytes(stamped), before=before)
+    return stamped, problems
+
+
+def _stamp(manifest: Manifest, url: str) -> TimestampAnchor:
+    from restore_manifests.timestamp import read_response, stamp_query  # noqa: PLC0415
+
+    query = stamp_query(stamped_bytes(manifest, "record"))
+    token = read_response(_post(url, query.request), query)
+    return TimestampAnchor(type="rfc3161", token=base64.b64encode(token).decode(), over="record")
+
+
+def _post(url: str, body: bytes) -> bytes:
+    """RFC 3161 section 3.4: the request and its answer over HTTP."""
+    request = urllib.request.Request(  # noqa: S310 -- check_authorities lets http and https through only
+        url, body, {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
+    )
+    try:
+        with _opener().open(request, timeout=TIMEOUT_SECONDS) as response:
+            answer: bytes = response.read(_MAX_ANSWER + 1)
+    except (OSError, HTTPException, ValueError) as error:  # URLError is an OSError
+        reason = getattr(error, "reason", None) or error
+        raise UndecidableError(
+            f"The timestamp authority did not answer ({reason}).",
+            hint="Stamp later with: restore log stamp MANIFEST --tsa URL",
+        ) from error
+    if len(answer) > _MAX_ANSWER:
+        raise UndecidableError("The timestamp authority sent far too much.", hint="Use another authority.")
+    return answer
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """What was asked of one machine is asked of no other."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_NoRedirect)
