@@ -1,13 +1,17 @@
-"""Measures the shipped model on the standard test sets and writes its card beside the weights.
+"""Writes the card of the shipped model beside its weights, from what `restore evaluate` measured.
 
-    python benchmarks/model_card.py --data DIR [--suite gaussian ...]
+    restore evaluate gaussian --images DIR/CBSD68 --json > rows/gaussian.CBSD68.exact.json
+    restore evaluate gaussian --images DIR/CBSD68 --arithmetic float --json > rows/gaussian.CBSD68.float.json
+    python benchmarks/model_card.py rows
 
-DIR holds one folder of clean images per test set. Figures of published peers are not ours and are marked so.
+Which files there may be is in `_RUNS`; the float preview is optional. Figures of published peers are not ours
+and are marked so.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tomllib
 from collections import Counter
@@ -16,12 +20,11 @@ from typing import Any
 
 from restore_models.program import Program
 from restore_models.zoo import DEFAULT_MODEL, find_model, open_model
-from restore_sdk.evaluation import evaluate
 
 _RUNS = {
     "gaussian": ("CBSD68", "Urban100_odd"),
     "realistic": ("CBSD68", "Urban100_odd"),
-    "jpeg": ("Classic5", "CBSD68"),
+    "jpeg": ("Classic5",),
     "sr": ("Set5", "Set14"),
 }
 _PEERS = """
@@ -33,26 +36,24 @@ DRUNet 34.30/31.69/28.51 (told the level). Classic5, quality 10/20/40: DnCNN-3 2
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--suite", choices=sorted(_RUNS), action="append")
-    parser.add_argument("--print", action="store_true", help="print the tables, write nothing")
+    parser.add_argument("rows", type=Path, help="folder of the files that restore evaluate wrote")
     given = parser.parse_args()
     model, program = open_model(None, Path("none"))
     tables = []
-    for suite in given.suite or _RUNS:
-        for index, name in enumerate(_RUNS[suite]):
-            # What exactness costs is measured on the first set of each suite.
-            kinds = ("exact", "float") if index == 0 else ("exact",)
-            by_arithmetic = {
-                kind: evaluate(suite, images=given.data / name, arithmetic=kind)["rows"] for kind in kinds
-            }
-            tables.append(_table(suite, name, by_arithmetic))
-            print(tables[-1], file=sys.stderr, flush=True)
-    if not given.print:
-        card = model.path.with_suffix(".md")
-        card.write_text(_card(program, tables), encoding="utf-8")
-        print(card)
+    for suite, names in _RUNS.items():
+        for name in names:
+            rows = {kind: _rows(given.rows / f"{suite}.{name}.{kind}.json") for kind in ("exact", "float")}
+            if rows["exact"]:
+                tables.append(_table(suite, name, rows))
+    card = model.path.with_suffix(".md")
+    card.write_text(_card(program, tables), encoding="utf-8")
+    print(card)
     return 0
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one measurement; none where it was not made."""
+    return list(json.loads(path.read_text(encoding="utf-8"))["rows"]) if path.is_file() else []
 
 
 def _table(suite: str, name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
@@ -62,7 +63,7 @@ def _table(suite: str, name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
         "| setting | input PSNR | PSNR | PSNR of the float preview | input SSIM | SSIM |",
         "|---|---|---|---|---|---|",
     ]
-    previews = [f"{row['psnr']:.2f}" for row in rows.get("float", [])] or ["not run"] * len(rows["exact"])
+    previews = [f"{row['psnr']:.2f}" for row in rows["float"]] or ["not run"] * len(rows["exact"])
     for exact, preview in zip(rows["exact"], previews, strict=True):
         lines.append(
             f"| {exact['setting']} | {exact['psnr_input']:.2f} | **{exact['psnr']:.2f}** | "
@@ -89,10 +90,9 @@ def _card(program: Program, tables: list[str]) -> str:
         said["recipe"].strip(),
         f"{notes['training_steps']:,} steps; settings of the last run: `{notes['training_config']}`.",
         "## Figures",
-        "Made by `python benchmarks/model_card.py --data DIR`, which runs `restore evaluate` with the exact "
-        "program and, on the first set of each suite, with the float preview of the same weights. Protocols: "
-        "`restore_models/evaluation.py`. The network is blind: it is told neither noise level nor quality. "
-        "PSNR in dB.",
+        "Measured by `restore evaluate`, put together by `benchmarks/model_card.py`: the exact program and, "
+        "where given, the float preview of the same weights. Protocols: `restore_models/evaluation.py`. The "
+        "network is blind: it is told neither noise level nor quality. PSNR in dB.",
         *tables,
         _PEERS.strip(),
         "## Known failures",
