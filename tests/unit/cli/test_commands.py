@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -519,13 +518,12 @@ def test_workers_of_an_audit_do_not_import_torch_either(
     assert json.loads(done.stdout)["verdict"] == "pass"
 
 
-def test_help_answers_at_once() -> None:
-    def seconds() -> float:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "restore_cli", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - started
-
-    assert min(seconds() for _ in range(5)) < 0.4
+def test_help_imports_nothing_heavy() -> None:
+    """That is why it answers at once; how soon: benchmarks/bench_start.py."""
+    code = "import sys; from restore_cli.__main__ import main; main(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "numpy", "cv2", "c2pa", "PIL", "pydantic", "cryptography", "rich"}
+    assert not heavy & set(done.stdout.split())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent differently there")

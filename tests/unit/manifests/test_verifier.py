@@ -588,24 +588,10 @@ def test_exports_are_sorted_complete_and_lazy() -> None:
 
 
 def test_importing_the_verifier_is_light() -> None:
-    code = (
-        "import sys, time; start = time.perf_counter(); import restore_manifests.verifier;"
-        "print(time.perf_counter() - start, *sys.modules)"
-    )
-    best, modules = min(
-        (
-            (float(output[0]), set(output[1:]))
-            for output in (
-                subprocess.run(
-                    [sys.executable, "-c", code], capture_output=True, text=True, check=True
-                ).stdout.split()
-                for _ in range(3)
-            )
-        ),
-        key=lambda pair: pair[0],
-    )
-    assert not {"numpy", "cv2", "c2pa", "PIL", "torch"} & modules
-    assert best < 0.6  # 0.2 s on the machine this was written on
+    """What takes long to import is imported where it is used; timed in benchmarks/bench_start.py."""
+    code = "import sys, restore_manifests.verifier; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "cv2", "c2pa", "PIL", "torch"} & set(done.stdout.split())
 
 
 def test_a_root_is_a_certificate(good: Any) -> None:
