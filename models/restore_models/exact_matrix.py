@@ -297,12 +297,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for found in run_matrix(path, settings, reduced=options.reduced, exact=not options.float):
         runs += found
         if not options.json:
-            seconds = sum(run.seconds for run in found)
-            print(
-                f"{_label(found[0].setting):37}{found[0].capability:10}{len(found):4} runs{seconds:8.1f} s",
-                flush=True,
-            )
+            _progress(found, so_far="different" if differences(runs) else "same")
     return _report(runs, path, as_json=options.json)
+
+
+def _progress(found: list[Run], *, so_far: str) -> None:
+    seconds = sum(run.seconds for run in found)
+    setting, capability = _label(found[0].setting), found[0].capability
+    print(f"{setting:37}{capability:10}{len(found):4} runs{seconds:8.1f} s  {so_far}", flush=True)
 
 
 def _report(runs: list[Run], path: Path, *, as_json: bool) -> int:
