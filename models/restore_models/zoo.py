@@ -66,7 +66,7 @@ def open_model(name: str | Path | None, folder: Path) -> tuple[ModelFile, Progra
 
 
 def import_model(path: Path, folder: Path) -> ModelFile:
-    """Copies a model file into `folder` after checking it.
+    """Copies a model file, with its known answers if they lie beside it, into `folder` after checking it.
 
     Raises:
         ModelError: if it cannot be read, is damaged, or its certificate does not hold.
@@ -84,6 +84,9 @@ def import_model(path: Path, folder: Path) -> ModelFile:
     target = folder / (path.stem + _SUFFIX)
     partial = target.with_suffix(".partial")
     partial.write_bytes(data)
+    answers = path.with_suffix(".vectors.json")
+    if answers.is_file():
+        target.with_suffix(".vectors.json").write_bytes(answers.read_bytes())
     partial.replace(target)
     return ModelFile(path.stem, target, False)
 

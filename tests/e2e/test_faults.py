@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,29 @@ def test_missing_weights(
     assert _is_one_sentence(said)
     assert "no model" in said
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_machine_that_computes_otherwise_is_refused(
+    bundle: Bundle,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Known answers that do not come out: no exact result, and a preview still."""
+    shipped = tmp_path / "weights"
+    shutil.copytree(zoo.find_model(None, tmp_path).path.parent, shipped)
+    answers = shipped / f"{zoo.DEFAULT_MODEL}.vectors.json"
+    document = json.loads(answers.read_text())
+    document["vectors"][0]["sha256"] = "0" * 64
+    answers.write_text(json.dumps(document))
+    monkeypatch.setattr(zoo, "_SHIPPED", shipped)
+    code, said = _run(bundle, tmp_path / "out", capsys)
+    assert code == 3
+    assert _is_one_sentence(said)
+    assert "may be called exact" in said
+    preview = ["run", str(bundle.source), "-o", str(tmp_path / "out"), "--arithmetic", "float", "--quiet"]
+    assert main(preview) == 0
 
 
 def test_damaged_weights(
