@@ -205,8 +205,10 @@ def run_matrix(
             check=False,
         )
         if done.returncode:
-            last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-            raise ModelError(f"The setting {_label(setting)} did not run: {last}")
+            last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+            raise ModelError(
+                f"The setting {_label(setting)} did not run (exit code {done.returncode}): {last}"
+            )
         yield [Run(**{**values, "setting": setting}) for values in json.loads(done.stdout)]
 
 

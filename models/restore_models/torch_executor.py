@@ -20,6 +20,11 @@ from restore_models.program import EXP_STEPS, PROBABILITY_ONE, Instruction, Op, 
 __all__ = ["TorchExecutor"]
 
 
+_TOGETHER = 8
+"""Images convolved in one call. From 16 on, with oneDNN off, PyTorch turns to NNPACK, which transforms the
+operands (Winograd) and so voids the certificate. Splitting needs no switch that other threads share."""
+
+
 @dataclass(frozen=True)
 class _Conv:
     weight: Tensor
@@ -81,6 +86,12 @@ class TorchExecutor:
         Returns `residual` (batch, 3, h, w), `interval` (batch, 6, h, w), `estimate` (batch, 4, ...) as
         float32 tensors that hold integers.
         """
+        if image.shape[0] <= _TOGETHER:
+            return self._run(image)
+        parts = [self._run(part) for part in torch.split(image, _TOGETHER)]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.program.outputs}
+
+    def _run(self, image: Tensor) -> dict[str, Tensor]:
         limit = float(self.program.input_limit)
         image = image.to(self.device, torch.float32, memory_format=torch.channels_last)
         values = {"image": image.clamp(-limit, limit)}

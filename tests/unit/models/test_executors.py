@@ -76,6 +76,20 @@ def test_batch_of_images_equals_each_alone(program: Program) -> None:
             assert torch.equal(together[name][index], alone[name][0])
 
 
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # said by PyTorch whenever the flags are set
+def test_large_batch_without_onednn_equals_reference(program: Program) -> None:
+    """Where PyTorch would turn to a convolution that transforms its operands."""
+    rng = np.random.default_rng(2)
+    size = program.multiple
+    images = rng.integers(-510, 510, (17, 3, size, size))
+    executor = TorchExecutor(program)
+    with torch.backends.mkldnn.flags(enabled=False):
+        found = executor.run(torch.from_numpy(images.astype(np.float32)))
+    for index in (0, 8, 16):
+        for name, values in run_reference(program, images[index]).items():
+            assert (found[name][index].numpy() == values).all(), name
+
+
 @pytest.mark.parametrize("shape", [(200, 150, 3), (97, 300), (1, 1), (5, 260, 3)])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_tiles_equal_whole(program: Program, shape: tuple[int, ...], bits: int) -> None:
