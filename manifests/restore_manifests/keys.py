@@ -56,7 +56,7 @@ TOKEN_NAME = "token.json"  # noqa: S105 -- a file name
 """Stands in the place of identity.p12 where the key is in a PKCS#11 token (hsm.py)."""
 
 KDF_ROUNDS = 600_000
-"""OWASP's figure for PBKDF2-HMAC-SHA256; a guess then costs about 0.1 s."""
+"""OWASP's figure for PBKDF2-HMAC-SHA256."""
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 

@@ -77,7 +77,7 @@ class Graph:
 class Architecture:
     """What decides the shape of a network. All of it is stored with the weights."""
 
-    widths: tuple[int, ...] = (48, 96, 160)
+    widths: tuple[int, ...] = (64, 128, 192)
     """Channels at 1/2, 1/4, 1/8, ... of the image's resolution."""
     blocks: tuple[int, ...] = (2, 2, 4)
     """Residual blocks a level: on each side of the U, and in all at the lowest level."""
@@ -127,7 +127,7 @@ PRESETS = {
 
 
 class _Builder:
-    """Collects nodes and follows how far one result pixel can reach, in image pixels."""
+    """Collects nodes in running order."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []

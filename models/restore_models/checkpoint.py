@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from restore_manifests.errors import ModelError, StorageError
+from restore_manifests.errors import ModelError
 from restore_models.architecture import Architecture
 from restore_models.network import RestorationNet
+from restore_models.whole_file import write_whole
 
 __all__ = ["Checkpoint", "load_checkpoint", "load_network", "save_average", "save_checkpoint"]
 
@@ -51,16 +52,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "notes": json.dumps(checkpoint.notes, sort_keys=True),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save(tensors, metadata))
-        partial.replace(path)
-    except OSError as problem:
-        raise StorageError(
-            f"The checkpoint {path} cannot be written: {problem.strerror}.",
-            hint="Free some space or name another folder with --out.",
-        ) from problem
+    write_whole(path, save(tensors, metadata))
 
 
 def save_average(path: Path, checkpoint: Checkpoint) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from restore_manifests.errors import UsageError
 from restore_models.degradations import FloatImage, degrade
 
-__all__ = ["Batch", "PatchSource", "held_out", "load_photographs", "render_page"]
+__all__ = ["Batch", "PatchSource", "detail", "held_out", "load_photographs", "render_page"]
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 _MARGIN = 16
@@ -89,11 +89,13 @@ class PatchSource:
         shares: dict[str, float],
         page_share: float,
         grey_share: float,
+        detail_choices: int = 1,
     ) -> None:
         self._seed = seed
         self._shares = shares
         self._page_share = page_share
         self._grey_share = grey_share
+        self._detail_choices = detail_choices
         self._photographs = photographs
         areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
         # The square root: large photographs count more, but do not crowd out the small ones.
@@ -119,18 +121,9 @@ class PatchSource:
 
     def _patch(self, rng: np.random.Generator, side: int) -> FloatImage:
         if self._pages and rng.random() < self._page_share:
-            image = self._pages[int(rng.integers(len(self._pages)))]
+            patch = _crop(self._pages[int(rng.integers(len(self._pages)))], rng, side)
         else:
-            image = self._photographs[int(rng.choice(len(self._photographs), p=self._weights))]
-        height, width = image.shape[:2]
-        if min(height, width) < side:
-            image = np.pad(
-                image, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)), mode="symmetric"
-            )
-            height, width = image.shape[:2]
-        y = int(rng.integers(height - side + 1))
-        x = int(rng.integers(width - side + 1))
-        patch = image[y : y + side, x : x + side]
+            patch = max((self._photograph_crop(rng, side) for _ in range(self._detail_choices)), key=detail)
         turn = int(rng.integers(8))
         patch = np.rot90(patch, turn % 4)
         if turn >= 4:
@@ -140,3 +133,26 @@ class PatchSource:
             grey = result @ np.array([0.299, 0.587, 0.114], np.float32)
             result = np.repeat(grey[:, :, None], 3, axis=2)
         return result
+
+    def _photograph_crop(self, rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
+        image = self._photographs[int(rng.choice(len(self._photographs), p=self._weights))]
+        return _crop(image, rng, side)
+
+
+def detail(image: NDArray[np.uint8]) -> float:
+    """How much is in a picture: mean absolute difference of neighbours in the green channel, in levels."""
+    green = image[:, :, 1].astype(np.int16)
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
+
+
+def _crop(image: NDArray[np.uint8], rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
+    """A square anywhere in the image, which is mirrored outward where it is too small."""
+    height, width = image.shape[:2]
+    if min(height, width) < side:
+        image = np.pad(
+            image, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)), mode="symmetric"
+        )
+        height, width = image.shape[:2]
+    y = int(rng.integers(height - side + 1))
+    x = int(rng.integers(width - side + 1))
+    return image[y : y + side, x : x + side]

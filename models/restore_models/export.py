@@ -48,6 +48,7 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
         shares=config.shares(),
         page_share=config.page_share,
         grey_share=config.grey_share,
+        detail_choices=config.detail_choices,
     )
     batches = [
         to_network_units(torch.from_numpy(source.batch(step, _BATCH, _PATCH).degraded))

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from restore_manifests.errors import ModelError, StorageError
+from restore_manifests.errors import ModelError
+from restore_models.whole_file import write_whole
 
 __all__ = [
     "EXP_STEPS",
@@ -154,13 +155,7 @@ def save_program(path: Path, program: Program) -> None:
         "notes": json.dumps(program.notes, sort_keys=True),
     }
     data = save({name: np.ascontiguousarray(t) for name, t in program.tensors.items()}, metadata)
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as problem:
-        raise StorageError(f"The model {path} cannot be written: {problem.strerror}.") from problem
+    write_whole(path, data)
 
 
 def load_program(path: Path) -> Program:

@@ -46,7 +46,6 @@ class _Exporter:
         self.made: dict[str, _Made] = {"image": _Made(INPUT_EXPONENT, _BOUND)}
         self.instructions: list[Instruction] = []
         self.tensors: dict[str, NDArray[Any]] = {"exp": exp_table()}
-        self.alias: dict[str, str] = {}
         readers: dict[str, list[Node]] = {}
         for node in network.graph.nodes:
             for source in node.inputs:

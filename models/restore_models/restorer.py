@@ -22,7 +22,7 @@ from restore_models.torch_executor import TorchExecutor
 __all__ = ["DEFAULT_TILE", "Executor", "Restored", "TorchRunner", "cell_size", "restore_pixels"]
 
 DEFAULT_TILE = 1024
-"""Side of a tile in pixels before the halo: about 700 MiB of working memory for the small network."""
+"""Side of a tile in pixels before the halo; memory grows with its square."""
 
 INTERVAL_UNITS = 2
 """The confidence map counts half 8-bit levels."""

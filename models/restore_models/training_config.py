@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from restore_manifests.errors import UsageError
+from restore_models.optimiser import OptimiserKind
 
 __all__ = ["TrainingConfig", "load_config"]
 
@@ -31,6 +32,8 @@ class TrainingConfig(BaseModel):
     """`constant_then_cosine` holds the rate until the last `decay_share` of the steps, so that a run can
     be lengthened or shortened while it runs."""
     decay_share: float = Field(default=0.3, gt=0, le=1)
+    optimiser: OptimiserKind = "adamw"
+    """`muon` steps the hidden convolutions by Muon; see `optimiser.ParameterOptimiser`."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, gt=0)
@@ -43,6 +46,8 @@ class TrainingConfig(BaseModel):
     estimate_weight: float = Field(default=0.01, ge=0)
     bf16: bool | None = None
     """bfloat16 products; None: only where the processor has them."""
+    detail_choices: int = Field(default=1, ge=1)
+    """How many places are drawn for each patch of a photograph; the most detailed of them is taken."""
     page_share: float = Field(default=0.06, ge=0, le=1)
     grey_share: float = Field(default=0.15, ge=0, le=1)
     degradations: dict[Literal["gaussian", "jpeg", "blur", "reduced", "mixed", "none"], float] = {

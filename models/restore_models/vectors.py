@@ -19,6 +19,7 @@ from restore_manifests.errors import ModelError
 from restore_models.program import Program
 from restore_models.reference import run_reference
 from restore_models.restorer import Executor, Integers, restore_pixels
+from restore_models.whole_file import write_whole
 
 __all__ = ["ReferenceRunner", "Vector", "load_vectors", "make_vectors", "run_vector", "vector_image"]
 
@@ -86,7 +87,7 @@ def make_vectors(program: Program, path: Path) -> list[Vector]:
             for v in vectors
         ],
     }
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
     return vectors
 
 

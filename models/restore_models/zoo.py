@@ -7,6 +7,7 @@ from pathlib import Path
 
 from restore_manifests.errors import ModelError
 from restore_models.program import Program, load_program, parse_program
+from restore_models.whole_file import write_whole
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -70,6 +71,7 @@ def import_model(path: Path, folder: Path) -> ModelFile:
 
     Raises:
         ModelError: if it cannot be read, is damaged, or its certificate does not hold.
+        StorageError: if the folder cannot be written.
     """
     try:
         data = path.read_bytes()
@@ -80,14 +82,11 @@ def import_model(path: Path, folder: Path) -> ModelFile:
         raise ModelError(
             f"A model called {path.stem!r} is already installed.", hint="Rename the file and import it again."
         )
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / (path.stem + _SUFFIX)
-    partial = target.with_suffix(".partial")
-    partial.write_bytes(data)
     answers = path.with_suffix(".vectors.json")
     if answers.is_file():
-        target.with_suffix(".vectors.json").write_bytes(answers.read_bytes())
-    partial.replace(target)
+        write_whole(target.with_suffix(".vectors.json"), answers.read_bytes())
+    write_whole(target, data)
     return ModelFile(path.stem, target, False)
 
 

@@ -7,10 +7,7 @@ its one script by hash, so that nothing else could run even if something slipped
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
-import secrets
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -18,15 +15,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restore_manifests.errors import StorageError, UsageError
 from restore_manifests.report import Verdict
+from restore_sdk.single_file import check_place, write_file
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from restore_sdk.audit_tree import AuditReport
 
-__all__ = ["check_target", "render_report", "write_report"]
+__all__ = ["render_report", "write_report"]
 
 _TEMPLATE = "audit_report.html.j2"
 _ORDER = (Verdict.FAIL, Verdict.UNABLE, Verdict.PASS)
@@ -41,36 +38,10 @@ _ROLES = {
 def write_report(report: AuditReport, path: Path, *, force: bool = False) -> None:
     """Write the report of an audit to `path`, all of it or nothing.
 
-    Raises UsageError as `check_target` does, StorageError if it cannot be stored.
+    Raises UsageError if the place is none or taken and not `force`, StorageError if it cannot be stored.
     """
-    check_target(path, force=force)
-    data = render_report(report).encode("utf-8", "backslashreplace")
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"The report {path} cannot be written: {error.strerror}.", hint="Name a file where you can write."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def check_target(path: Path, *, force: bool = False) -> None:
-    """Raises UsageError if a report cannot be written to `path`, or would replace a file without `force`."""
-    if path.is_dir() or not path.parent.is_dir():
-        why = "it is a folder" if path.is_dir() else "there is no such folder"
-        raise UsageError(
-            f"The report cannot be written to {path}: {why}.",
-            hint="Name a file in a folder that exists.",
-        )
-    if path.exists() and not force:
-        raise UsageError(f"{path} already exists.", hint="Name another file, or replace it with --force.")
+    check_place(path, force=force)
+    write_file(path, render_report(report).encode("utf-8", "backslashreplace"), force=force)
 
 
 def render_report(report: AuditReport, *, now: datetime | None = None) -> str:

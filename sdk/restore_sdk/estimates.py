@@ -14,7 +14,7 @@ SMALLEST_SIDE = 32
 _LIMITS = {
     "noise_sigma": (
         62.0,
-        "the noise (sigma about {value:.0f} of 255) is stronger than any it was trained on",
+        "the noise (sigma about {value:.0f} of 255) is far above the 55 that it was trained up to",
     ),
     "blur_sigma": (3.6, "the blur (about {value:.1f} pixels) is wider than any it was trained on"),
 }

@@ -12,6 +12,7 @@ from restore_manifests.errors import RestoreError, UndecidableError
 from restore_manifests.pixels import decode_png, pixels_sha256
 from restore_manifests.record import Recomputation
 from restore_sdk.estimates import abstentions, describe
+from restore_sdk.executors import make_executor
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.plan import execute
@@ -81,11 +82,10 @@ def _executor(step: Step, body: Body, programs: list[Program]) -> Executor:
     The name is a stranger's: only installed models are looked through, never a path.
 
     Raises:
-        ModelError: if no such model is installed.
+        ModelError: if no such model is installed, or this machine gets its known answers wrong.
         UndecidableError: if the installed model of that name is another program.
     """
-    from restore_models.restorer import TorchRunner  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.zoo import known_models, open_model  # noqa: PLC0415
+    from restore_models.zoo import known_models, open_model  # noqa: PLC0415 -- keeps torch out of light commands
 
     name = str(step.parameters.get("model"))
     installed = {m.id for m in known_models(models_folder())}
@@ -98,7 +98,7 @@ def _executor(step: Step, body: Body, programs: list[Program]) -> Executor:
             hint="Install the version of the model that the manifest names.",
         )
     programs.append(program)
-    return TorchRunner(program, exact=step.parameters.get("arithmetic") == "exact")
+    return make_executor(found, program, exact=step.parameters.get("arithmetic") == "exact")
 
 
 def _within_tolerance(body: Body, executed: Executed, result: bytes) -> Recomputation:

@@ -15,6 +15,7 @@ from restore_manifests.schema import (
 )
 from restore_sdk.estimates import abstentions, describe
 from restore_sdk.evidence import open_evidence
+from restore_sdk.executors import make_executor
 from restore_sdk.home import restore_home
 from restore_sdk.models import models_folder
 from restore_sdk.output import BUNDLE_SUFFIXES, check_vacant, write_bundle
@@ -158,21 +159,10 @@ def _prepare(
     force: bool,
     authorities: tuple[str, ...],
 ) -> Job:
-    from restore_models.restorer import TorchRunner  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.standing import standing  # noqa: PLC0415
-    from restore_models.zoo import open_model  # noqa: PLC0415
+    from restore_models.zoo import open_model  # noqa: PLC0415 -- keeps torch out of light commands
 
     found, program = open_model(model, models_folder())
-    executor = TorchRunner(program, exact=request.arithmetic == "exact")
-    answers = found.path.with_suffix(".vectors.json")
-    if request.arithmetic == "exact" and answers.is_file():
-        state = standing("torch", "cpu", program, answers, restore_home() / "cache", executor=executor)
-        if not state.ok:
-            raise ModelError(
-                f"This machine computes {found.id} otherwise than it should ({', '.join(state.failed)}), "
-                "so nothing made here may be called exact.",
-                hint="See restore selftest, or use --arithmetic float for a preview.",
-            )
+    executor = make_executor(found, program, exact=request.arithmetic == "exact")
     return Job(request, found, program, executor, identity, out, force, authorities)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from restore_manifests.errors import StorageError, UsageError
@@ -21,8 +22,8 @@ def check_place(path: Path, *, force: bool = False) -> None:
         raise UsageError(f"{path} already exists.", hint="Name another file, or replace it with --force.")
 
 
-def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write `data` to `path`, all of it or nothing.
+def write_file(path: Path, data: bytes | Iterable[bytes], *, force: bool = False) -> None:
+    """Write `data`, whole or in parts, to `path`, all of it or nothing.
 
     Raises UsageError as `check_place` does, StorageError if it cannot be stored.
     """
@@ -30,7 +31,7 @@ def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

@@ -71,7 +71,7 @@ def test_commands_in_running_text_exist(page: str) -> None:
     for line in inline((ROOT / page).read_text(encoding="utf-8")):
         words = [word for word in shlex.split(line)[1:] if not word.isupper()]
         root = command()
-        for word in words:  # groups and commands by name; what follows may be a placeholder
+        for word in words:  # groups and commands by name; what follows are arguments
             if not hasattr(root, "commands"):
                 break
             if word.startswith("-"):

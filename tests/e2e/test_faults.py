@@ -31,6 +31,15 @@ def home(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return copy
 
 
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the shipped weights, in their place, to damage."""
+    copy = tmp_path / "weights"
+    shutil.copytree(zoo.find_model(None, tmp_path).path.parent, copy)
+    monkeypatch.setattr(zoo, "_SHIPPED", copy)
+    return copy
+
+
 def _run(bundle: Bundle, out: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     code = main(["run", str(bundle.source), "-o", str(out), "--quiet"])
     return code, capsys.readouterr().err.strip()
@@ -56,40 +65,32 @@ def test_missing_weights(
 
 
 def test_machine_that_computes_otherwise_is_refused(
-    bundle: Bundle,
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    bundle: Bundle, home: Path, shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Known answers that do not come out: no exact result, and a preview still."""
-    shipped = tmp_path / "weights"
-    shutil.copytree(zoo.find_model(None, tmp_path).path.parent, shipped)
     answers = shipped / f"{zoo.DEFAULT_MODEL}.vectors.json"
     document = json.loads(answers.read_text())
     document["vectors"][0]["sha256"] = "0" * 64
     answers.write_text(json.dumps(document))
-    monkeypatch.setattr(zoo, "_SHIPPED", shipped)
     code, said = _run(bundle, tmp_path / "out", capsys)
     assert code == 3
     assert _is_one_sentence(said)
     assert "may be called exact" in said
     preview = ["run", str(bundle.source), "-o", str(tmp_path / "out"), "--arithmetic", "float", "--quiet"]
     assert main(preview) == 0
+    # Nor does such a machine blame a good record: it cannot decide.
+    record = [str(bundle.result), str(bundle.manifest), "--trust", str(bundle.root), "--json"]
+    assert main(["verify", *record]) == 3
+    checks = {check["id"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["recompute.pixels"]["verdict"] == "unable"
+    assert "otherwise than it should" in checks["recompute.pixels"]["message"]
 
 
 def test_damaged_weights(
-    bundle: Bundle,
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    bundle: Bundle, home: Path, shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shipped = tmp_path / "weights"
-    shutil.copytree(zoo.find_model(None, tmp_path).path.parent, shipped)
     weights = shipped / f"{zoo.DEFAULT_MODEL}.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    monkeypatch.setattr(zoo, "_SHIPPED", shipped)
     code, said = _run(bundle, tmp_path / "out", capsys)
     assert code == 3
     assert _is_one_sentence(said)

@@ -37,9 +37,10 @@ def audit(
 
     terminal = Terminal(json, quiet, verbose)
     if report is not None:
-        from restore_sdk.audit_report import check_target, write_report  # noqa: PLC0415
+        from restore_sdk.audit_report import write_report  # noqa: PLC0415
+        from restore_sdk.single_file import check_place  # noqa: PLC0415
 
-        check_target(report, force=force)  # before the work, which may take hours
+        check_place(report, force=force)  # before the work, which may take hours
     with terminal.progress() as progress:
         found = check(
             directory,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json as jsonlib
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +76,8 @@ def prove(
     verbose: Verbose = False,
 ) -> int:
     """Prove that a record is in the log as it is now, or was (C2SP tlog-proof)."""
+    from restore_sdk.single_file import write_file  # noqa: PLC0415
+
     terminal = Terminal(json, quiet, verbose)
     state = _text(checkpoint) if checkpoint else None
     with _opened(log) as opened:
@@ -84,7 +85,7 @@ def prove(
         proof = opened.inclusion_proof_text(index, state)
         origin = opened.origin
     if out is not None:
-        _store(out, [proof.encode()], force=force)
+        write_file(out, [proof.encode()], force=force)
     terminal.document({"origin": origin, "index": index, "proof": proof, "file": str(out) if out else None})
     terminal.say(str(out) if out else proof)
     return 0
@@ -138,6 +139,7 @@ def export(
     """
     from restore_manifests.checkpoint import VerifierKey, verify_checkpoint  # noqa: PLC0415
     from restore_manifests.tiles import export_tiles  # noqa: PLC0415
+    from restore_sdk.single_file import write_file  # noqa: PLC0415
 
     terminal = Terminal(json, quiet, verbose)
     with _opened(log) as opened:
@@ -157,7 +159,7 @@ def export(
             {"index": index, "data": base64.b64encode(data).decode()}
             for index, data in enumerate(opened.entries(0, size))
         )
-        _store(
+        write_file(
             target,
             (jsonlib.dumps(line).encode() + b"\n" for part in ([head], entries) for line in part),
             force=force,
@@ -196,6 +198,7 @@ def witness(
     from restore_manifests.errors import UsageError  # noqa: PLC0415
     from restore_manifests.witness_files import Witness  # noqa: PLC0415
     from restore_sdk.home import restore_home  # noqa: PLC0415
+    from restore_sdk.single_file import write_file  # noqa: PLC0415
     from restore_sdk.verification import load_log_key  # noqa: PLC0415
 
     terminal = Terminal(json, quiet, verbose)
@@ -212,7 +215,7 @@ def witness(
     before = opened.last(key)
     note = opened.witness(tiles, key, datetime.now(UTC))
     if out is not None:
-        _store(out, [note.encode()], force=force)
+        write_file(out, [note.encode()], force=force)
     size = before.size if before else None
     terminal.document({"witness": opened.vkey, "origin": key.name, "before": size, "checkpoint": note})
     terminal.say(str(out) if out else note)
@@ -277,26 +280,3 @@ def _index_of(log: TransparencyLog, path: Path) -> int:
         f"The record of {path} is not in the log {log.origin}.",
         hint="It may be in the log of another machine.",
     )
-
-
-def _store(path: Path, parts: Iterator[bytes] | list[bytes], *, force: bool) -> None:
-    """All of it or nothing, and never over something else unless `force` says so."""
-    from restore_manifests.errors import StorageError, UsageError  # noqa: PLC0415
-
-    if path.exists() and not force:
-        raise UsageError(f"{path} already exists.", hint="Name another file, or replace it with --force.")
-    try:
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("xb") as stream:
-                stream.writelines(parts)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.",
-            hint="Name a file in a folder that you can write to.",
-        ) from error
