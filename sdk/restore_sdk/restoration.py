@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import ModelError, UndecidableError, UsageError
 from restore_manifests.keys import load_identity
-from restore_manifests.schema import (
-    Request,
-)
+from restore_manifests.schema import Degradation, Request, Step
 from restore_sdk.estimates import abstentions, describe
-from restore_sdk.evidence import open_evidence
+from restore_sdk.evidence import Evidence, open_evidence
 from restore_sdk.executors import make_executor
 from restore_sdk.home import restore_home
 from restore_sdk.models import models_folder
 from restore_sdk.output import BUNDLE_SUFFIXES, check_vacant, write_bundle
-from restore_sdk.plan import execute, make_plan
+from restore_sdk.overlap import overlapped
+from restore_sdk.plan import Executed, execute, make_plan
 from restore_sdk.record import Job, beside_source, make_record, sign_record
 from restore_sdk.stamping import check_authorities
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Restoration", "restore"]
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the finished share of the current image, 0 to 1."""
+"""Called with what is being done and the finished share of all images, 0 to 1."""
 
 _MODES = ("auto", "blind", "guided")
 _ARITHMETIC = ("exact", "float")
@@ -84,6 +83,9 @@ def restore(
 ) -> list[Restoration]:
     """Restores images and writes for each a bundle: result, maps, proof and signed manifest.
 
+    While one image is restored the next is read and the one before is written; an image that fails ends the
+    call, with those before it written and none after it.
+
     Args:
         images: files to restore; each is opened read-only.
         out: folder of the bundles; None: beside each image.
@@ -126,7 +128,15 @@ def restore(
         force,
         authorities,
     )
-    return [_restore_one(job, path, progress) for path in paths]
+    say = progress or _silent
+    # One picture reports its stages; of many only the network does, whose share is of the whole list.
+    alone = len(paths) == 1
+    return overlapped(
+        list(enumerate(paths)),
+        lambda item: _read(job, item[1], say if alone else _silent, item[0]),
+        lambda opened: _compute(job, opened, _part(say, opened.index, len(paths))),
+        lambda computed: _write(job, computed, say if alone else _silent),
+    )
 
 
 def _check(paths: list[Path], out: Path | str | None, mode: str, scale: int, arithmetic: str) -> None:
@@ -166,15 +176,32 @@ def _prepare(
     return Job(request, found, program, executor, identity, out, force, authorities)
 
 
-def _restore_one(job: Job, path: Path, progress: Progress | None) -> Restoration:
+@dataclass(frozen=True)
+class _Opened:
+    index: int
+    path: Path
+    started: float
+    evidence: Evidence
+    plan: list[Step]
+
+
+@dataclass(frozen=True)
+class _Computed:
+    opened: _Opened
+    executed: Executed
+    degradation: dict[str, Degradation]
+    reasons: list[str]
+
+
+def _read(job: Job, path: Path, say: Progress, index: int) -> _Opened:
     started = time.monotonic()
-    say = progress or _silent
     say(f"reading {path.name}", 0.0)
-    directory = job.out if job.out is not None else path.parent
     evidence = open_evidence(path)
     # Before the work, and before the log says that it was done; write_bundle looks again under its lock.
     check_vacant(
-        [beside_source(evidence, suffix[1:]) for suffix in BUNDLE_SUFFIXES], directory, force=job.force
+        [beside_source(evidence, suffix[1:]) for suffix in BUNDLE_SUFFIXES],
+        job.out if job.out is not None else path.parent,
+        force=job.force,
     )
     plan = make_plan(
         scale=job.request.scale,
@@ -182,40 +209,60 @@ def _restore_one(job: Job, path: Path, progress: Progress | None) -> Restoration
         program_sha256=job.program.program_sha256(),
         arithmetic=job.request.arithmetic,
     )
-    say(f"restoring {path.name}", 0.05)
+    return _Opened(index, path, started, evidence, plan)
+
+
+def _compute(job: Job, opened: _Opened, say: Progress) -> _Computed:
+    evidence, name = opened.evidence, opened.path.name
+    say(f"restoring {name}", 0.05)
     executed = execute(
-        plan,
+        opened.plan,
         evidence.pixels,
         evidence.alpha,
         lambda _: job.executor,
-        lambda share: say(f"restoring {path.name}", 0.05 + 0.75 * share),
+        lambda share: say(f"restoring {name}", 0.05 + 0.75 * share),
     )
     degradation = describe(executed.estimates, job.program.notes)
     reasons = abstentions(degradation, evidence.height, evidence.width)
     if reasons and job.request.strict:
         raise UndecidableError(
-            f"{path.name} is outside the domain of the model: {'; '.join(reasons)}.",
+            f"{name} is outside the domain of the model: {'; '.join(reasons)}.",
             hint="Run without --strict to restore it all the same, flagged.",
         )
-    say(f"drawing the maps of {path.name}", 0.8)
-    body, files = make_record(job, evidence, executed, plan, degradation, reasons)
-    say(f"signing the record of {path.name}", 0.9)
+    return _Computed(opened, executed, degradation, reasons)
+
+
+def _write(job: Job, computed: _Computed, say: Progress) -> Restoration:
+    opened, evidence = computed.opened, computed.opened.evidence
+    name = opened.path.name
+    say(f"drawing the maps of {name}", 0.8)
+    body, files = make_record(
+        job, evidence, computed.executed, opened.plan, computed.degradation, computed.reasons
+    )
+    say(f"signing the record of {name}", 0.9)
     bundle, unstamped = sign_record(job, evidence, body, files)
-    written = write_bundle(bundle, directory, force=job.force)
-    say(f"finished {path.name}", 1.0)
+    written = write_bundle(bundle, job.out if job.out is not None else opened.path.parent, force=job.force)
+    say(f"finished {name}", 1.0)
     edit, confidence = body.maps.edit, body.maps.confidence
-    assert edit is not None and confidence is not None  # noqa: S101 -- _record has just made both
+    assert edit is not None and confidence is not None  # noqa: S101 -- make_record has just made both
     return Restoration(
         result=written[body.result.name],
         manifest=written[beside_source(evidence, "manifest.json")],
         edit_map=written[edit.name],
         confidence_map=written[confidence.name],
         pixels_sha256=body.result.pixels_sha256,
-        degradation={name: value.model_dump() for name, value in degradation.items()},
+        degradation={name: value.model_dump() for name, value in computed.degradation.items()},
         abstained=body.abstained,
         findings=[finding.model_dump() for finding in (*body.findings, *unstamped)],
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - opened.started,
     )
+
+
+def _part(say: Progress, index: int, count: int) -> Progress:
+    """Progress of one image as a share of all."""
+    if count == 1:
+        return say
+    return lambda what, share: say(f"{what} ({index + 1} of {count})", (index + share) / count)
 
 
 def _silent(_what: str, _share: float) -> None:
