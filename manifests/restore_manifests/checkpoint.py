@@ -33,6 +33,7 @@ __all__ = [
     "VerifierKey",
     "decode_base64",
     "note_signatures",
+    "note_text",
     "open_note",
     "parse_decimal",
     "sign_checkpoint",
@@ -166,7 +167,7 @@ def open_note(note: str, key: VerifierKey) -> str:
     name and ID of `key`, all of them have to verify.
     """
     signatures = note_signatures(note, key)
-    signed = note.rpartition("\n\n")[0] + "\n"
+    signed = note_text(note)
     if not signatures:
         raise VerificationError(
             f"The checkpoint is not signed with the key {key.key_id.hex()} of {key.name}."
@@ -192,6 +193,11 @@ def note_signatures(note: str, key: VerifierKey) -> list[bytes]:
     if not blank or len(lines) < 2 or lines.pop():
         raise VerificationError("The checkpoint is no signed note: it has no block of signatures.")
     return [signature for line in lines if (signature := _signature_of(line, key)) is not None]
+
+
+def note_text(note: str) -> str:
+    """What the signatures of a note are over: all above its last blank line, the newline included."""
+    return note.rpartition("\n\n")[0] + "\n"
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> str:

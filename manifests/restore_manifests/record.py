@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from restore_manifests import c2pa_claim
+from restore_manifests.checkpoint import note_text
 from restore_manifests.errors import ManifestError
+from restore_manifests.log_proof import LogProof, LogProofError, verify_inclusion
 from restore_manifests.pixels import MAX_PIXELS
 from restore_manifests.revocation import Revocation
-from restore_manifests.schema import Manifest, TimestampAnchor, body_bytes, stamped_bytes
+from restore_manifests.schema import LogAnchor, Manifest, TimestampAnchor, body_bytes, stamped_bytes
 from restore_manifests.signing import Problem, load_certificates
 from restore_manifests.timestamp import Stamp, verify_token
 
@@ -116,9 +119,30 @@ class Record(ResultFile):
             token = b""
         if base64.b64encode(token).decode() != anchor.token:
             return Problem("timestamp-form", "The timestamp is not in its plain base64 form.")
-        data = stamped_bytes(self.manifest, anchor.over)
         roots = [*(self.roots or ()), *(_certificates(self.inputs.tsa_roots_pem) or ())]
-        return verify_token(token, data, roots, self.inputs.now)
+        stamped = (
+            self._log_states if anchor.over == "checkpoint" else [stamped_bytes(self.manifest, anchor.over)]
+        )
+        found: Stamp | Problem = Problem(
+            "timestamp-other",
+            "The timestamp is for a state of a log, and no log proof shows that the record is in that state.",
+        )
+        for data in stamped:
+            found = verify_token(token, data, roots, self.inputs.now)
+            if isinstance(found, Stamp) or found.code != "timestamp-other":
+                break
+        return found
+
+    @cached_property
+    def _log_states(self) -> list[bytes]:
+        """The signed texts of the checkpoints under whose roots the log proofs show this record."""
+        states = []
+        for anchor in self.manifest.anchors:
+            if isinstance(anchor, LogAnchor):
+                with contextlib.suppress(LogProofError):  # what is wrong with it `log.inclusion` says
+                    verify_inclusion(anchor.proof, self.signed, anchor.public_key)
+                    states.append(note_text(LogProof.parse(anchor.proof).checkpoint).encode())
+        return states
 
     @cached_property
     def signed_by(self) -> datetime | None:

@@ -291,12 +291,13 @@ class TimestampAnchor(_Model):
     """An authority's word on when. `token` is an RFC 3161 TimeStampToken (DER, base64).
 
     `over` says what the token is for: `record` is the RFC 8785 form of the object of `body`, `files` and
-    `signatures`, so that it also shows that the signatures existed; `body` is the body alone.
+    `signatures`, so that it also shows that the signatures existed; `body` is the body alone; `checkpoint` is
+    the signed text of the checkpoint in one of the log proofs, whose root hash stands for the body.
     """
 
     type: Literal["rfc3161"]
     token: Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
-    over: Literal["body", "record"]
+    over: Literal["body", "record", "checkpoint"]
 
 
 Anchor = Annotated[LogAnchor | TimestampAnchor, Field(discriminator="type")]

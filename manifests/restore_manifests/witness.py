@@ -24,6 +24,7 @@ from restore_manifests.checkpoint import (
     SigningKey,
     VerifierKey,
     note_signatures,
+    note_text,
     verify_checkpoint,
 )
 from restore_manifests.errors import LogError, VerificationError
@@ -73,7 +74,7 @@ def cosign(
                 hint="Keep both checkpoints: together they prove it.",
             )
     seconds = int(at.timestamp())
-    signature = key.private.sign(_message(_text_of(note), seconds))
+    signature = key.private.sign(_message(note_text(note), seconds))
     blob = key.verifier.key_id + seconds.to_bytes(_TIME_BYTES, "big") + signature
     return Cosigned(f"{note}\u2014 {key.name} {base64.b64encode(blob).decode()}\n", head)
 
@@ -90,7 +91,7 @@ def verify_cosignature(note: str, key: VerifierKey) -> datetime:
     for blob in found:
         seconds = int.from_bytes(blob[:_TIME_BYTES], "big")
         try:
-            message = _message(_text_of(note), seconds)
+            message = _message(note_text(note), seconds)
             Ed25519PublicKey.from_public_bytes(key.public).verify(blob[_TIME_BYTES:], message)
             times.append(datetime.fromtimestamp(seconds, UTC))
         except (InvalidSignature, ValueError, OverflowError, OSError):
@@ -103,22 +104,18 @@ def add_signatures(note: str, other: str) -> str:
 
     Raises LogError if the texts differ.
     """
-    if _text_of(note) != _text_of(other):
+    if note_text(note) != note_text(other):
         raise LogError(
             "The two checkpoints are not of the same state of the log.",
             hint="Bring the cosignatures together that are of one size.",
         )
     lines = dict.fromkeys([*_lines_of(note), *_lines_of(other)])
-    return f"{_text_of(note)}\n" + "".join(f"{line}\n" for line in lines)
+    return f"{note_text(note)}\n" + "".join(f"{line}\n" for line in lines)
 
 
 def _message(text: str, seconds: int) -> bytes:
     """What a cosignature is over, tlog-cosignature "Ed25519 signed message"."""
     return f"cosignature/v1\ntime {seconds}\n{text}".encode()
-
-
-def _text_of(note: str) -> str:
-    return note.rpartition("\n\n")[0] + "\n"
 
 
 def _lines_of(note: str) -> list[str]:

@@ -16,8 +16,10 @@ __all__ = [
     "Model",
     "NoRecompute",
     "Quiet",
+    "Revoked",
     "Trust",
     "Tsa",
+    "TsaTrust",
     "Verbose",
     "examples",
     "log_key_named",
@@ -55,6 +57,15 @@ Tsa = Annotated[
         metavar="URL",
         help="RFC 3161 timestamp authority to ask, over the network; may be given several times.",
     ),
+]
+TsaTrust = Annotated[
+    Path | None,
+    typer.Option(
+        "--tsa-trust", metavar="ROOTS.pem", help="Root certificates that you trust for timestamps only."
+    ),
+]
+Revoked = Annotated[
+    Path | None, typer.Option("--revoked", metavar="FILE", help="List of revoked certificates to honour.")
 ]
 LogKey = Annotated[
     str | None,

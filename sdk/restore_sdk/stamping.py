@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import os
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from restore_manifests.errors import ManifestError, RestoreError, UndecidableError, UsageError
@@ -27,9 +27,17 @@ from restore_sdk.output import replace_file
 from restore_sdk.verification import read_file
 
 if TYPE_CHECKING:
-    from restore_manifests.schema import Manifest
+    from restore_manifests.schema import Anchor, Manifest
 
-__all__ = ["add_stamps", "check_authorities", "stamp_manifest"]
+__all__ = [
+    "add_stamps",
+    "ask_authorities",
+    "check_authorities",
+    "stamp_manifest",
+    "timestamp_anchor",
+    "update_manifest",
+    "with_anchors",
+]
 
 TIMEOUT_SECONDS = 20.0
 _MAX_ANSWER = 1 << 20
@@ -63,18 +71,38 @@ def add_stamps(manifest: Manifest, urls: Sequence[str]) -> tuple[Manifest, list[
     The timestamp is of body, seal and signatures together. Raises UsageError as `check_authorities` does,
     ManifestError where the manifest has no room for more.
     """
-    anchors, problems = [], []
+    tokens, problems = ask_authorities(stamped_bytes(manifest, "record"), urls)
+    return with_anchors(manifest, [timestamp_anchor(token, "record") for token in tokens]), problems
+
+
+def ask_authorities(data: bytes, urls: Sequence[str]) -> tuple[list[bytes], list[RestoreError]]:
+    """RFC 3161 tokens over `data` of each authority that gave one, and why the others did not.
+
+    Only the SHA-256 of `data` leaves this machine. Raises UsageError as `check_authorities` does.
+    """
+    tokens: list[bytes] = []
+    problems: list[RestoreError] = []
     for url in check_authorities(urls):
         try:
-            anchors.append(_stamp(manifest, url))
+            tokens.append(_token(data, url))
         except UndecidableError as error:
             problems.append(UndecidableError(f"{url}: {error.message}", hint=error.hint))
+    return tokens, problems
+
+
+def timestamp_anchor(token: bytes, over: Literal["record", "checkpoint"]) -> TimestampAnchor:
+    """A token as a manifest carries it."""
+    return TimestampAnchor(type="rfc3161", token=base64.b64encode(token).decode(), over=over)
+
+
+def with_anchors(manifest: Manifest, anchors: Sequence[Anchor]) -> Manifest:
+    """`manifest` with more anchors. Raises ManifestError where it has no room for them."""
     if len(manifest.anchors) + len(anchors) > MAX_ANCHORS:
         raise ManifestError(
             f"A manifest has at most {MAX_ANCHORS} anchors, and this one is full.",
-            hint="It has been stamped often enough.",
+            hint="It has been anchored and stamped often enough.",
         )
-    return manifest.model_copy(update={"anchors": [*manifest.anchors, *anchors]}), list(problems)
+    return manifest.model_copy(update={"anchors": [*manifest.anchors, *anchors]})
 
 
 def stamp_manifest(path: Path, urls: Sequence[str]) -> tuple[Manifest, list[RestoreError]]:
@@ -82,20 +110,34 @@ def stamp_manifest(path: Path, urls: Sequence[str]) -> tuple[Manifest, list[Rest
 
     Raises UsageError, ManifestError or StorageError; an authority that gave none is in the list returned.
     """
+    problems: list[RestoreError] = []
+
+    def stamp(manifest: Manifest) -> Manifest:
+        stamped, said = add_stamps(manifest, urls)
+        problems.extend(said)
+        return stamped
+
+    return update_manifest(path, stamp), problems
+
+
+def update_manifest(path: Path, change: Callable[[Manifest], Manifest]) -> Manifest:
+    """Store what `change` makes of a manifest in its place, in one step, if it has more anchors then.
+
+    Raises UsageError, ManifestError or StorageError, and whatever `change` does; the file is then as before.
+    """
     before = read_file(path, max_bytes=_MAX_MANIFEST)
     manifest = parse_manifest(before)
-    stamped, problems = add_stamps(manifest, urls)
-    if len(stamped.anchors) > len(manifest.anchors):
-        replace_file(path, manifest_bytes(stamped), before=before)
-    return stamped, problems
+    changed = change(manifest)
+    if len(changed.anchors) > len(manifest.anchors):
+        replace_file(path, manifest_bytes(changed), before=before)
+    return changed
 
 
-def _stamp(manifest: Manifest, url: str) -> TimestampAnchor:
+def _token(data: bytes, url: str) -> bytes:
     from restore_manifests.timestamp import read_response, stamp_query  # noqa: PLC0415
 
-    query = stamp_query(stamped_bytes(manifest, "record"))
-    token = read_response(_post(url, query.request), query)
-    return TimestampAnchor(type="rfc3161", token=base64.b64encode(token).decode(), over="record")
+    query = stamp_query(data)
+    return read_response(_post(url, query.request), query)
 
 
 def _post(url: str, body: bytes) -> bytes:

@@ -15,10 +15,12 @@ from restore_manifests.revocation import parse_revocations
 from restore_manifests.verifier import Recomputation, RecordInputs, Report, verify_record
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from restore_manifests.schema import Body, Map
     from restore_sdk.evidence import Evidence
 
-__all__ = ["beside", "load_log_key", "load_trust", "read_file", "verify"]
+__all__ = ["beside", "load_certificates", "load_log_key", "load_trust", "read_file", "verify"]
 
 MAX_FILE_BYTES = 4 * 1024**3
 """Of a result or a map; a larger file is a mistake or an attack on memory."""
@@ -129,6 +131,13 @@ def load_trust(path: Path) -> str:
             f"{path} holds no certificates that can be read.",
             hint="Name a PEM file, such as the signer's root.pem.",
         ) from error
+
+
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """The root certificates in a PEM file, read. Raises UsageError if it holds none."""
+    from cryptography import x509  # noqa: PLC0415
+
+    return x509.load_pem_x509_certificates(load_trust(path).encode())
 
 
 def load_log_key(key: str | Path) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore_cli.options import Force, Json, LogKey, Quiet, Tsa, Verbose, examples, log_key_named
+from restore_cli.options import Force, Json, LogKey, Quiet, Tsa, TsaTrust, Verbose, examples, log_key_named
 from restore_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -32,10 +32,15 @@ Folder = Annotated[
 @contextmanager
 def _opened(folder: Path | None) -> Iterator[TransparencyLog]:
     from restore_manifests.log import TransparencyLog  # noqa: PLC0415
+
+    with TransparencyLog.open(_folder(folder), create=False) as log:
+        yield log
+
+
+def _folder(named: Path | None) -> Path:
     from restore_sdk.home import restore_home  # noqa: PLC0415
 
-    with TransparencyLog.open(folder or restore_home() / "log", create=False) as log:
-        yield log
+    return named or restore_home() / "log"
 
 
 @app.command("show", epilog=examples("restore log show"))
@@ -99,26 +104,41 @@ def check(
         Path | None,
         typer.Option(metavar="FILE", help="An old checkpoint or log proof, kept elsewhere, to compare with."),
     ] = None,
+    tsa_trust: TsaTrust = None,
     log: Folder = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Recompute the whole log from its entries; find changes, losses and a rollback."""
+    """Recompute the whole log from its entries; find changes, losses and a rollback.
+
+    States of the log that were timestamped are checked too: exit code 3 without the authority's root.
+    """
+    from restore_manifests.report import Report, Verdict  # noqa: PLC0415
+    from restore_sdk.log_stamps import check_log_stamps  # noqa: PLC0415
+    from restore_sdk.verification import load_certificates  # noqa: PLC0415
+
     terminal = Terminal(json, quiet, verbose)
     old = None
     if against is not None:
         text = _text(against)
         # a log proof ends with the checkpoint that it leads to, after an empty line
         old = text.partition("\n\n")[2] if text.startswith("c2sp.org/tlog-proof") else text
+    roots = [] if tsa_trust is None else load_certificates(tsa_trust)
     with _opened(log) as opened:
         head = opened.check()
         if old is not None:
             opened.check_extends(old)
-    terminal.document({"verdict": "pass", "origin": head.origin, "size": head.size, "root": head.root.hex()})
+        stamps = Report(tuple(check_log_stamps(opened, _folder(log), roots, datetime.now(UTC))))
+    verdict = stamps.verdict if stamps.checks else Verdict.PASS
+    described = {"origin": head.origin, "size": head.size, "root": head.root.hex()}
+    terminal.document({"verdict": verdict.value, **described, "timestamps": stamps.to_json()["checks"]})
+    terminal.table([(item.verdict.value, item.id, item.message) for item in stamps.checks])
     kept = " and extends the state given" if old else ""
     terminal.verdict("pass", f"The log {head.origin} holds its {head.size} entries unchanged{kept}.")
-    return 0
+    if verdict is not Verdict.PASS:
+        terminal.verdict(verdict.value, "Not every timestamp of its states could be confirmed.")
+    return stamps.exit_code if stamps.checks else 0
 
 
 @app.command("export", epilog=examples("restore log export public/", "restore log export log.jsonl"))
@@ -222,36 +242,46 @@ def witness(
     return 0
 
 
-@app.command("stamp", epilog=examples("restore log stamp *.manifest.json --tsa http://tsa.example.com"))
+@app.command(
+    "stamp",
+    epilog=examples(
+        "restore log stamp *.manifest.json --tsa http://tsa.example.com",
+        "restore log stamp --checkpoint *.manifest.json --tsa http://tsa.example.com",
+    ),
+)
 def stamp(
-    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Signed records.")],
+    manifests: Annotated[
+        list[Path] | None, typer.Argument(metavar="MANIFEST...", help="Signed records.")
+    ] = None,
     tsa: Tsa = None,
+    checkpoint: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoint",
+            help="One timestamp for all: of the log's newest state, with a proof of each record.",
+        ),
+    ] = False,
+    log: Folder = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Have signed records timestamped: adds the timestamp to each manifest; what was signed stays.
+    """Have signed records, or the state of the log, timestamped; what was signed stays as it is.
 
     Exit code 3: an authority gave no timestamp for one of them.
     """
+    from restore_cli.log_stamping import stamp_checkpoint, stamp_records  # noqa: PLC0415
     from restore_manifests.errors import UsageError  # noqa: PLC0415
-    from restore_sdk.stamping import stamp_manifest  # noqa: PLC0415
 
     terminal = Terminal(json, quiet, verbose)
     if not tsa:
         raise UsageError("No timestamp authority is named.", hint="Name one with --tsa URL.")
-    documents, missing = [], False
-    for path in manifests:
-        manifest, problems = stamp_manifest(path, tsa)
-        stamps = sum(anchor.type == "rfc3161" for anchor in manifest.anchors)
-        missing |= bool(problems)
-        sentences = [problem.message for problem in problems]
-        documents.append({"manifest": str(path), "timestamps": stamps, "problems": sentences})
-        terminal.say(f"{path}: {stamps} timestamp(s)")
-        for sentence in sentences:
-            terminal.note(f"{path}: not timestamped: {sentence}")
-    terminal.document(documents[0] if len(documents) == 1 else documents)
-    return 3 if missing else 0
+    if checkpoint:
+        with _opened(log) as opened:
+            return stamp_checkpoint(terminal, opened, _folder(log), manifests or [], tsa)
+    if not manifests:
+        raise UsageError("Nothing to stamp is named.", hint="Name manifests, or stamp the log: --checkpoint")
+    return stamp_records(terminal, manifests, tsa)
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from restore_cli.options import Json, LogKey, NoRecompute, Quiet, Trust, Verbose, log_key_named
+from restore_cli.options import (
+    Json,
+    LogKey,
+    NoRecompute,
+    Quiet,
+    Revoked,
+    Trust,
+    TsaTrust,
+    Verbose,
+    log_key_named,
+)
 from restore_cli.terminal import Terminal
 
 __all__ = ["VERDICTS", "verify"]
@@ -28,13 +38,8 @@ def verify(
     ] = None,
     trust: Trust = None,
     log_key: LogKey = None,
-    tsa_trust: Annotated[
-        Path | None,
-        typer.Option(metavar="ROOTS.pem", help="Root certificates that you trust for timestamps only."),
-    ] = None,
-    revoked: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="List of revoked certificates to honour.")
-    ] = None,
+    tsa_trust: TsaTrust = None,
+    revoked: Revoked = None,
     no_recompute: NoRecompute = False,
     json: Json = False,
     quiet: Quiet = False,
