@@ -1,24 +1,23 @@
-"""Evaluation suites under the field's protocols, over a folder of clean images.
+"""Evaluation suites under the field's protocols, over a folder of images.
 
 `gaussian`: noise drawn by NumPy's legacy generator with seed 0 for each image, neither clipped nor
 quantised; the restored image clamped and rounded to 8 bits; PSNR over RGB, border 0, whole image, mean of
 the images' PSNRs. `realistic`: the same and mixed damage as 8-bit files hold it. `jpeg`: libjpeg-turbo
 through OpenCV, border 0. `sr`: MATLAB-style bicubic reduction, border of `scale` pixels cut, luma of
-BT.601. Figures compare only within one suite.
+BT.601. `real`: pairs of a degraded picture and its reference (`evaluation_images.read_pairs`), border 0.
+`estimate` and `calibration`: `evaluation_statements`. `hallucination`: `evaluation_hallucination`. Figures
+compare only within one suite.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 from restore_manifests.errors import UsageError
 from restore_models.degradations import (
@@ -29,19 +28,34 @@ from restore_models.degradations import (
     quantise,
     reduce_bicubic,
 )
+from restore_models.evaluation_images import Item, read_images, read_items, read_pairs
+from restore_models.evaluation_protocol import (
+    Case,
+    ProgramSubject,
+    Reading,
+    Sample,
+    Subject,
+    as_float,
+    from_file,
+    levels_like,
+    luma,
+    quality,
+)
 from restore_models.resample import enlarge
-from restore_models.restorer import Executor, restore_pixels
+from restore_models.restorer import Executor
 
-__all__ = ["SUITES", "Row", "evaluate_suite", "read_images"]
+__all__ = ["SUITES", "Evaluation", "Row", "evaluate_suite", "read_images"]
 
-SUITES = ("gaussian", "realistic", "jpeg", "sr")
-
-Image8 = NDArray[np.uint8]
+SUITES = ("gaussian", "realistic", "jpeg", "sr", "real", "estimate", "calibration", "hallucination")
 
 
 @dataclass(frozen=True)
 class Row:
-    """Means over the images of one folder: PSNR in dB and SSIM (Wang et al. 2004), of input and result."""
+    """Means over the images of one folder: PSNR in dB and SSIM (Wang et al. 2004), of input and result.
+
+    `figures` are the suite's own; None where nothing was there to be counted. In the suite `estimate` a
+    picture counts once for each damage done to it.
+    """
 
     dataset: str
     setting: str
@@ -50,132 +64,160 @@ class Row:
     psnr_input: float
     ssim_input: float
     images: int
+    figures: dict[str, float | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The row of the command contract."""
+        return {
+            "dataset": self.dataset,
+            "setting": self.setting,
+            "psnr": self.psnr,
+            "ssim": self.ssim,
+            "psnr_input": self.psnr_input,
+            "ssim_input": self.ssim_input,
+            **self.figures,
+            "images": self.images,
+        }
 
 
-def read_images(folder: Path) -> list[tuple[str, Image8]]:
-    """The clean images of a folder, by name: uint8, (height, width) where the file is grey, else RGB.
+@dataclass(frozen=True)
+class Evaluation:
+    """A suite as measured: a row per setting, remarks on what the figures are, and text as it was read."""
 
-    Raises:
-        UsageError: if there is none.
-    """
-    images = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}:
-            continue
-        decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-        if decoded is None or decoded.dtype != np.uint8:
-            continue
-        if decoded.ndim == 3:
-            decoded = decoded[:, :, 2::-1]
-            if (decoded[:, :, 0] == decoded[:, :, 1]).all() and (decoded[:, :, 1] == decoded[:, :, 2]).all():
-                decoded = decoded[:, :, 0]
-        images.append((path.name, np.ascontiguousarray(decoded).astype(np.uint8, copy=False)))
-    if not images:
-        raise UsageError(
-            f"There is no 8-bit image in {folder}.", hint="Name a folder of images with --images."
-        )
-    return images
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
 
 
 def evaluate_suite(
-    suite: str, images: Path, executor: Executor, progress: Callable[[float], None] | None = None
-) -> list[Row]:
+    suite: str,
+    images: Path,
+    subject: Executor | Subject,
+    progress: Callable[[float], None] | None = None,
+) -> Evaluation:
     """One row per setting of a suite.
 
+    Args:
+        suite: one of `SUITES`.
+        images: folder of clean pictures; for `real`, of pairs.
+        subject: what runs a program, or another subject of measurement.
+        progress: called with the finished share, 0 to 1.
+
     Raises:
-        UsageError: if the suite is unknown or there are no images.
+        UsageError: if the suite is unknown, there are no images, or the subject does not go with the suite.
     """
-    settings = _settings(suite)
-    pictures = read_images(images)
-    rows = []
-    for index, (setting, measure) in enumerate(settings):
-        figures = []
-        for number, (_, clean) in enumerate(pictures):
-            figures.append(measure(executor, clean))
-            if progress is not None:
-                progress((index + (number + 1) / len(pictures)) / len(settings))
-        psnr, ssim, psnr_input, ssim_input = (float(value) for value in np.mean(figures, axis=0))
-        rows.append(
-            Row(
-                images.name,
-                setting,
-                round(psnr, 3),
-                round(ssim, 4),
-                round(psnr_input, 3),
-                round(ssim_input, 4),
-                len(pictures),
-            )
+    if suite not in SUITES:
+        raise UsageError(f"There is no suite {suite!r}.", hint=f"Use one of: {', '.join(SUITES)}.")
+    measured = subject if isinstance(subject, Subject) else ProgramSubject(subject)
+    if measured.scale != 1 and suite != "sr":
+        raise UsageError(
+            f"The model enlarges {measured.scale} times, which the suite {suite} does not measure.",
+            hint="Use the suite sr.",
         )
-    return rows
+    cases, notes = _cases(suite, measured)
+    items = read_pairs(images) if suite == "real" else read_items(images)
+    samples: list[Sample] = []
+    for index, case in enumerate(cases):
+        for number, item in enumerate(items):
+            samples += case(measured, item, number)
+            if progress is not None:
+                progress((index + (number + 1) / len(items)) / len(cases))
+    name = images.name or images.resolve().name  # "." has no name of its own
+    rows = [_row(name, suite, group) for group in _by_setting(suite, samples)]
+    return Evaluation(rows, notes, [sample.reading for sample in samples if sample.reading])
 
 
-Figures = tuple[float, float, float, float]
-Measure = Callable[[Executor, Image8], Figures]
-
-
-def _settings(suite: str) -> list[tuple[str, Measure]]:
+def _cases(suite: str, subject: Subject) -> tuple[Sequence[Case], list[str]]:
+    """The cases of a suite, and remarks on what its figures are."""
+    if suite in ("estimate", "calibration", "hallucination"):
+        return _own_cases(suite)
     match suite:
         case "gaussian":
-            return [(f"sigma {s}", _unclipped(s)) for s in (15, 25, 50)]
+            cases = [_unclipped(s) for s in (15, 25, 50)]
         case "jpeg":
-            return [(f"quality {q}", _from_file(_compressed(q))) for q in (10, 20, 30, 40)]
-        case "sr":
-            return [(f"x{s}", _super_resolved(s)) for s in (2, 4)]
+            cases = [from_file(f"quality {q}", _compressed(q)) for q in (10, 20, 30, 40)]
         case "realistic":
-            noisy = [(f"sigma {s}, 8-bit file", _from_file(_noisy_file(s))) for s in (15, 25, 50)]
-            return [*noisy, *((name, _from_file(make)) for name, make in _mixed())]
+            noisy = [from_file(f"sigma {s}, 8-bit file", _noisy_file(s)) for s in (15, 25, 50)]
+            cases = [*noisy, *(from_file(name, make) for name, make in _mixed())]
+        case "sr":
+            cases = [_super_resolved(s) for s in (2, 4) if subject.scale in (1, s)]
+            if not cases:
+                raise UsageError(
+                    f"The model enlarges {subject.scale} times, which the suite sr does not measure.",
+                    hint="It measures enlargement 2 and 4 times.",
+                )
         case _:
-            raise UsageError(f"There is no suite {suite!r}.", hint=f"Use one of: {', '.join(SUITES)}.")
+            cases = [_pair]
+    return cases, []
 
 
-def _as_float(clean: Image8) -> FloatImage:
-    """(h, w, 3) in [0, 1]; grey in all three channels."""
-    rgb = np.repeat(clean[:, :, None], 3, axis=2) if clean.ndim == 2 else clean
-    return rgb.astype(np.float32) / np.float32(255.0)
+def _own_cases(suite: str) -> tuple[Sequence[Case], list[str]]:
+    """The suites about what a model says and adds."""
+    from restore_models import evaluation_statements as statements  # noqa: PLC0415 -- scipy.stats is slow
+    from restore_models import evaluation_text as text  # noqa: PLC0415
+    from restore_models.evaluation_hallucination import hallucination_cases  # noqa: PLC0415
+
+    if suite == "estimate":
+        return statements.estimate_cases(), []
+    if suite == "calibration":
+        return statements.calibration_cases(), [statements.CALIBRATION_NOTE]
+    reader = text.find_reader()
+    return hallucination_cases(reader), [text.NO_READER] if reader is None else []
 
 
-def _like(image: FloatImage, clean: Image8) -> Image8:
-    levels: Image8 = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    return levels[:, :, 0] if clean.ndim == 2 else levels
+def _by_setting(suite: str, samples: list[Sample]) -> Iterator[list[Sample]]:
+    """The samples of each setting, in the order in which settings came up, in `estimate` by quantity."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.setting, []).append(sample)
+    settings = list(groups)
+    if suite == "estimate":
+        quantities = list(dict.fromkeys(setting.partition(", ")[0] for setting in settings))
+        settings.sort(key=lambda s: (quantities.index(s.partition(", ")[0]), not s.endswith(", all"), s))
+    return (groups[setting] for setting in settings)
 
 
-def _unclipped(sigma: int) -> Measure:
-    def measure(executor: Executor, clean: Image8) -> Figures:
-        noise = np.random.RandomState(0).normal(0, sigma / 255.0, clean.shape)
-        noisy = clean / 255.0 + noise
-        return _figures(clean, _restore_unclipped(executor, noisy), np.clip(np.rint(noisy * 255), 0, 255))
+def _row(dataset: str, suite: str, samples: list[Sample]) -> Row:
+    psnr, ssim, psnr_input, ssim_input = (
+        float(value) for value in np.mean([sample.quality for sample in samples], axis=0)
+    )
+    figures: dict[str, float | None] = {}
+    for name in samples[0].figures:
+        above, below = (float(sum(sample.figures[name][part] for sample in samples)) for part in (0, 1))
+        figures[name] = round(above / below, 4) if below else None
+    if suite == "calibration":
+        from restore_models.evaluation_statements import with_risk_bound  # noqa: PLC0415 -- scipy
+
+        figures = with_risk_bound(figures, len(samples))
+    return Row(
+        dataset,
+        samples[0].setting,
+        round(psnr, 3),
+        round(ssim, 4),
+        round(psnr_input, 3),
+        round(ssim_input, 4),
+        len(samples),
+        figures,
+    )
+
+
+# ---- the cases of the field's own suites -----------------------------------------------------------------
+
+
+def _unclipped(sigma: int) -> Case:
+    def measure(subject: Subject, item: Item, _number: int) -> list[Sample]:
+        noise = np.random.RandomState(0).normal(0, sigma / 255.0, item.clean.shape)
+        noisy = item.clean / 255.0 + noise
+        restored = subject.restore_unclipped(noisy)
+        return [
+            Sample(f"sigma {sigma}", quality(item.clean, restored, np.clip(np.rint(noisy * 255), 0, 255)))
+        ]
 
     return measure
 
 
-def _restore_unclipped(executor: Executor, image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The whole image at once; values outside [0, 1] go in as they are. Result in levels, whole numbers."""
-    program = executor.program
-    rgb = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
-    height, width = rgb.shape[:2]
-    pads = [(0, -size % program.multiple) for size in (height, width)]
-    padded = np.pad(rgb, [*pads, (0, 0)], mode="symmetric")
-    integers = np.rint(padded * 1020).astype(np.int32) - 510
-    residual = executor.integers(np.ascontiguousarray(integers.transpose(2, 0, 1)))["residual"]
-    scale = 2.0 ** -program.instruction_exponent(program.outputs["residual"]) * 512 / 4
-    restored = rgb * 255 + residual[:, :height, :width].transpose(1, 2, 0) * scale
-    restored = restored.mean(axis=2) if image.ndim == 2 else restored
-    return np.clip(np.rint(restored), 0, 255)
-
-
-def _from_file(make: Callable[[FloatImage], FloatImage]) -> Measure:
-    def measure(executor: Executor, clean: Image8) -> Figures:
-        worse = _like(make(_as_float(clean)), clean)
-        return _figures(clean, restore_pixels(executor, worse).pixels, worse)
-
-    return measure
-
-
-def _compressed(quality: int) -> Callable[[FloatImage], FloatImage]:
-    return lambda image: jpeg(image, quality)
+def _compressed(quality_factor: int) -> Callable[[FloatImage], FloatImage]:
+    return lambda image: jpeg(image, quality_factor)
 
 
 def _noisy_file(sigma: int) -> Callable[[FloatImage], FloatImage]:
@@ -195,43 +237,19 @@ def _mixed() -> Iterator[tuple[str, Callable[[FloatImage], FloatImage]]]:
     yield "blur 1.5 pixels, then sigma 5", blur_noise
 
 
-def _super_resolved(factor: int) -> Measure:
-    def measure(executor: Executor, clean: Image8) -> Figures:
-        clean = clean[: clean.shape[0] // factor * factor, : clean.shape[1] // factor * factor]
-        small = _like(reduce_bicubic(_as_float(clean), factor), clean)
+def _pair(subject: Subject, item: Item, _number: int) -> list[Sample]:
+    assert item.degraded is not None  # noqa: S101 -- read_pairs gives nothing else
+    return [Sample("pairs", quality(item.clean, subject.restore(item.degraded), item.degraded))]
+
+
+def _super_resolved(factor: int) -> Case:
+    def measure(subject: Subject, item: Item, _number: int) -> list[Sample]:
+        height, width = (size // factor * factor for size in item.clean.shape[:2])
+        clean = item.clean[:height, :width]
+        small = levels_like(reduce_bicubic(as_float(clean), factor), clean)
         large = enlarge(small, factor)
-        restored = restore_pixels(executor, large).pixels
+        restored = subject.restore(small if subject.scale == factor else large)
         inner = (slice(factor, -factor), slice(factor, -factor))
-        return _figures(*(_luma(image)[inner] for image in (clean, restored, large)))
+        return [Sample(f"x{factor}", quality(*(luma(image)[inner] for image in (clean, restored, large))))]
 
     return measure
-
-
-def _luma(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Y of BT.601 in studio range, as MATLAB's rgb2ycbcr gives it, not rounded."""
-    rgb = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
-    luma: NDArray[np.float64] = 16 + rgb.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255
-    return luma
-
-
-def _figures(clean: NDArray[Any], restored: NDArray[Any], worse: NDArray[Any]) -> Figures:
-    return (*_quality(clean, restored), *_quality(clean, worse))
-
-
-def _quality(clean: NDArray[Any], image: NDArray[Any]) -> tuple[float, float]:
-    one, other = clean.astype(np.float64), image.astype(np.float64)
-    error = float(np.mean((one - other) ** 2))
-    psnr = 10 * math.log10(255**2 / error) if error else 100.0
-    if min(one.shape[:2]) < 11:
-        return psnr, float(error == 0)
-    axis = 2 if one.ndim == 3 else None
-    ssim = structural_similarity(  # type: ignore[no-untyped-call]  # scikit-image has no types
-        one,
-        other,
-        data_range=255,
-        channel_axis=axis,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-    )
-    return psnr, float(ssim)

@@ -48,7 +48,10 @@ _EXAMPLES: dict[Callable[..., int], tuple[str, ...]] = {
     ),
     export: ("restore export img.manifest.json --as in-toto",),
     train: ("restore train --phase 0 --data photographs --out runs/mine --resume",),
-    evaluate: ("restore evaluate gaussian --images CBSD68",),
+    evaluate: (
+        "restore evaluate gaussian --images CBSD68 --report gaussian.html",
+        "restore evaluate real --images Nam_patches --json",
+    ),
     selftest: ("restore selftest --json",),
     demo: ("restore demo my-demo",),
 }

@@ -1,13 +1,15 @@
-"""`evaluate`: a suite of restore_models.evaluation with an installed model."""
+"""`evaluate`: a suite of restore_models.evaluation with an installed model, and its report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from restore_manifests.errors import UsageError
 from restore_sdk.models import models_folder
+from restore_sdk.single_file import check_place, write_file
 
 __all__ = ["evaluate"]
 
@@ -18,30 +20,53 @@ def evaluate(
     images: Path,
     model: str | Path | None = None,
     arithmetic: str = "exact",
+    report: Path | None = None,
+    force: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs one suite over a folder of clean images.
+    """Runs one suite over a folder of clean images (for `real`: of pairs).
+
+    Args:
+        suite: one of `restore_models.evaluation.SUITES`.
+        images: the folder.
+        model: id of an installed model or a model file; None: the shipped one.
+        arithmetic: `exact` or `float`.
+        report: where to write a page with tables and plots; None: nowhere.
+        force: replace a report that is there.
+        progress: called with the finished share, 0 to 1.
 
     Returns:
-        `suite`, `model`, `arithmetic` and `rows`: dataset, setting, psnr (dB), ssim, the same of the input,
-        and the number of images.
+        `suite`, `model`, `arithmetic`; `rows`: dataset, setting, psnr (dB), ssim, the same of the input, the
+        suite's own figures, and the number of images; `notes`: what the figures are and what was left out;
+        `texts`: text as it was read, by image and setting; `report`: its path or None.
 
     Raises:
-        UsageError: for an unknown suite or arithmetic, or a folder without images.
+        UsageError: for an unknown suite or arithmetic, a folder without images, or a report that is there.
         ModelError: for a model that is missing or damaged.
+        StorageError: if the report cannot be written.
     """
     if arithmetic not in ("exact", "float"):
         raise UsageError(f"There is no arithmetic {arithmetic!r}.", hint="Use exact or float.")
+    if report is not None:  # before the work, which takes long
+        check_place(report, force=force)
     from restore_models.evaluation import evaluate_suite  # noqa: PLC0415 -- keeps torch out of light commands
     from restore_models.restorer import TorchRunner  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     found, program = open_model(model, models_folder())
-    executor = TorchRunner(program, exact=arithmetic == "exact")
-    rows = evaluate_suite(suite, images, executor, progress)
-    return {
+    measured = evaluate_suite(suite, images, TorchRunner(program, exact=arithmetic == "exact"), progress)
+    document: dict[str, Any] = {
         "suite": suite,
         "model": found.id,
         "arithmetic": arithmetic,
-        "rows": [row.to_json() for row in rows],
+        "rows": [row.to_json() for row in measured.rows],
+        "notes": measured.notes,
+        "texts": [asdict(reading) for reading in measured.readings],
+        "report": str(report) if report is not None else None,
     }
+    if report is not None:
+        from restore_sdk.evaluation_report import render_evaluation  # noqa: PLC0415
+
+        page = render_evaluation(document)
+        write_file(report, page.encode("utf-8", "backslashreplace"), force=force)
+    return document

@@ -1,8 +1,6 @@
-"""Degradations, patches, enlargement and suites: seeded, in range, and what they say they are."""
+"""Degradations, patches and enlargement: seeded, in range, and what they say they are."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,10 +20,7 @@ from restore_models.degradations import (
     quantise,
     reduce_bicubic,
 )
-from restore_models.evaluation import SUITES, evaluate_suite
-from restore_models.program import Program
 from restore_models.resample import enlarge
-from restore_models.restorer import TorchRunner
 
 SHARES = {"gaussian": 1.0, "jpeg": 1.0, "blur": 1.0, "reduced": 1.0, "mixed": 1.0, "none": 1.0}
 
@@ -130,24 +125,3 @@ def test_enlargement_is_opencvs_bicubic(height: int, width: int, factor: int, de
 def test_unknown_scale() -> None:
     with pytest.raises(UsageError, match="scale"):
         enlarge(np.zeros((4, 4), np.uint8), 3)
-
-
-@pytest.mark.parametrize("suite", SUITES)
-def test_suites_measure_input_and_result(suite: str, program: Program, tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    folder.mkdir()
-    cv2.imwrite(str(folder / "a.png"), (_picture(48, 64) * 255).astype(np.uint8))
-    cv2.imwrite(str(folder / "b.png"), (_picture(48, 64)[:, :, 0] * 255).astype(np.uint8))
-    rows = evaluate_suite(suite, folder, TorchRunner(program))
-    assert {row.images for row in rows} == {2}
-    assert all(0 < row.psnr < 100 and 0 < row.psnr_input < 100 and -1 <= row.ssim <= 1 for row in rows)
-    if suite == "gaussian":
-        # sigma 15 of 255 is 24.61 dB before clipping; the input figure is of the clipped picture
-        assert rows[0].psnr_input == pytest.approx(24.7, abs=0.5)
-
-
-def test_unknown_suite_and_empty_folder(program: Program, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no suite"):
-        evaluate_suite("none", tmp_path, TorchRunner(program))
-    with pytest.raises(UsageError, match="no 8-bit image"):
-        evaluate_suite("jpeg", tmp_path, TorchRunner(program))
