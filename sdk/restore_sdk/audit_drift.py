@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from restore_manifests.errors import ManifestError, UsageError
 from restore_manifests.schema import parse_manifest
 from restore_sdk.verification import read_file
 
-__all__ = ["Facts", "Period", "Series", "drift_of", "facts_of"]
+__all__ = ["Facts", "Period", "Reference", "Series", "drift_of", "facts_of"]
 
 MIN_RECORDS = 20
 """Fewer records than this say nothing about drift: ten on each side is little already."""
@@ -39,6 +40,8 @@ class Facts:
     models: tuple[str, ...]
     abstained: bool
     values: dict[str, float]
+    result_sha256: str = ""
+    """Of the sealed result file."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,6 +54,9 @@ class Facts:
             "created": self.created,
             "source": self.source,
             "result": self.result,
+            "edit": self.edit,
+            "confidence": self.confidence,
+            "result_sha256": self.result_sha256,
             "source_sha256": self.source_sha256,
             "result_pixels_sha256": self.result_pixels_sha256,
             "size": self.size,
@@ -58,6 +64,34 @@ class Facts:
             "abstained": self.abstained,
             "values": self.values,
         }
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The period, days included, that all other records are compared with."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """`2026-01-01..2026-03-31`. Raises UsageError for everything else."""
+        try:
+            first, last = (date.fromisoformat(day) for day in text.split(".."))
+        except ValueError:
+            first, last = date.max, date.min
+        if first > last:
+            raise UsageError(
+                f"{text!r} is not a period.", hint="Give two days, such as 2026-01-01..2026-03-31."
+            )
+        return cls(first, last)
+
+    def holds(self, created: str) -> bool:
+        """Whether a record of that time (RFC 3339, UTC) belongs to it."""
+        return self.first.isoformat() <= created[:10] <= self.last.isoformat()
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +107,10 @@ class Period:
 
 @dataclass(frozen=True)
 class Series:
-    """One figure over time. `drifted`: its later half is distributed differently from its earlier."""
+    """One figure over time. `drifted`: the later half is distributed differently from the earlier.
+
+    Where a reference period was stated: the records outside it differently from those inside.
+    """
 
     name: str
     periods: tuple[Period, ...]
@@ -98,9 +135,10 @@ class Series:
 def facts_of(manifest: Path) -> Facts | None:
     """What the manifest says; None if it cannot be read, which the verification reports."""
     try:
-        body = parse_manifest(read_file(manifest, max_bytes=MAX_JSON_BYTES)).body
+        record = parse_manifest(read_file(manifest, max_bytes=MAX_JSON_BYTES))
     except (ManifestError, UsageError):
         return None
+    body = record.body
     edit, confidence = body.maps.edit, body.maps.confidence
     values = {f"estimate: {name}": estimate.value for name, estimate in body.degradation.items()}
     for kind, recorded in (("edit map", edit), ("confidence map", confidence)):
@@ -117,38 +155,61 @@ def facts_of(manifest: Path) -> Facts | None:
         models=tuple(model.id for model in body.models),
         abstained=body.abstained,
         values={**values, "abstained": float(body.abstained)},
+        result_sha256=record.files.result.sha256,
     )
 
 
-def drift_of(records: list[Facts]) -> list[Series]:
+def drift_of(records: list[Facts], reference: Reference | None = None) -> list[Series]:
     """One series for each figure that at least two records hold, by the manifests' `created`."""
     records = sorted(records, key=lambda record: record.created)
     names = sorted({name for record in records for name in record.values})
     points = {name: [(r.created, r.values[name]) for r in records if name in r.values] for name in names}
     points = {name: found for name, found in points.items() if len(found) > 1}
-    return [_series(name, found, SIGNIFICANCE / len(points)) for name, found in points.items()]
+    return [_series(name, found, SIGNIFICANCE / len(points), reference) for name, found in points.items()]
 
 
-def _series(name: str, points: list[tuple[str, float]], threshold: float) -> Series:
+def _series(
+    name: str, points: list[tuple[str, float]], threshold: float, reference: Reference | None
+) -> Series:
     width = _period_width(points[0][0], points[-1][0])
     groups: dict[str, list[float]] = {}
     for created, value in points:
         groups.setdefault(created[:width], []).append(value)
     periods = tuple(Period(when, len(v), *_quartiles(v)) for when, v in groups.items())
-    # split at a moment, not within one: records of the same second have no order
-    middle = points[len(points) // 2][0]
-    earlier = [value for created, value in points if created < middle]
-    later = [value for created, value in points if created >= middle]
-    if len(points) < MIN_RECORDS or min(len(earlier), len(later)) < MIN_RECORDS // 4:
+    if reference is None:
+        # split at a moment, not within one: records of the same second have no order
+        middle = points[len(points) // 2][0]
+        when = f"since {middle[:10]}"
+        before = [value for created, value in points if created < middle]
+        after = [value for created, value in points if created >= middle]
+    else:
+        when = f"outside the reference period {reference}"
+        before = [value for created, value in points if reference.holds(created)]
+        after = [value for created, value in points if not reference.holds(created)]
+    if len(points) < MIN_RECORDS or min(len(before), len(after)) < MIN_RECORDS // 4:
         return Series(name, periods, None, drifted=False, message=f"{name}: too few records to tell.")
-    from scipy.stats import ks_2samp  # type: ignore[import-untyped]  # noqa: PLC0415  (scipy has no types)
-
-    p_value = float(ks_2samp(earlier, later, method="auto").pvalue)
-    before, after = _quartiles(earlier)[1], _quartiles(later)[1]
+    p_value = _p_value(before, after)
     drifted = p_value < threshold
-    change = "is distributed differently since" if drifted else "is distributed as before, since"
-    message = f"{name} {change} {middle[:10]}: median {before:.4g} then {after:.4g} (p = {p_value:.2g})."
-    return Series(name, periods, p_value, drifted, message)
+    change = f"is distributed differently {when}" if drifted else f"is distributed as before, {when}"
+    if _are_flags(before) and _are_flags(after):
+        figures = f"share {sum(before) / len(before):.3g} then {sum(after) / len(after):.3g}"
+    else:
+        figures = f"median {_quartiles(before)[1]:.4g} then {_quartiles(after)[1]:.4g}"
+    return Series(name, periods, p_value, drifted, f"{name} {change}: {figures} (p = {p_value:.2g}).")
+
+
+def _p_value(before: list[float], after: list[float]) -> float:
+    """Of Fisher's exact test for yes-or-no figures, of the two-sample Kolmogorov-Smirnov test for others."""
+    from scipy.stats import fisher_exact, ks_2samp  # type: ignore[import-untyped]  # noqa: PLC0415  (no types)
+
+    if _are_flags(before) and _are_flags(after):
+        counts = [[int(sum(values)), len(values) - int(sum(values))] for values in (before, after)]
+        return float(fisher_exact(counts).pvalue)
+    return float(ks_2samp(before, after, method="auto").pvalue)
+
+
+def _are_flags(values: list[float]) -> bool:
+    return all(value in (0.0, 1.0) for value in values)
 
 
 def _period_width(first: str, last: str) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore_manifests.report import Verdict
+from restore_sdk.audit_plots import HEIGHT, WIDTH, plot_of
 from restore_sdk.single_file import check_place, write_file
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def render_report(report: AuditReport, *, now: datetime | None = None) -> str:
         report=report,
         items=sorted(report.items, key=lambda item: _ORDER.index(item.verdict)),
         roles=_ROLES,
+        plot_of=plot_of,
+        plot_width=WIDTH,
+        plot_height=HEIGHT,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=style,

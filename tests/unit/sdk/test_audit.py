@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from restore_manifests.errors import StorageError, UsageError
 from restore_manifests.report import Check, Verdict
 from restore_sdk import audit_tree
+from restore_sdk.audit_bundle import Task, lost
 from restore_sdk.audit_drift import Facts, drift_of
 from restore_sdk.audit_report import render_report, write_report
 from restore_sdk.audit_tree import AuditItem, AuditReport, audit
+from restore_sdk.audit_workers import in_processes
 
 MakeBundle = Callable[..., Any]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}"
@@ -80,8 +82,11 @@ def test_an_audit_names_what_is_wrong_and_goes_on(tree: Path, tmp_path: Path) ->
         "unable": 1,
         "orphans": 5,
         "duplicates": 2,
+        "sources_missing": 0,
+        "chains_broken": 0,
         "abstained": 0,
         "drifted": 0,
+        "taken_over": 0,
     }
     assert [item["path"] for item in document["items"]] == sorted(found)
 
@@ -122,21 +127,17 @@ def test_wrong_use_is_told_before_any_work(make_bundle: MakeBundle, tmp_path: Pa
         audit(tmp_path / "batch", jobs=0)
 
 
-def _die_over(path: Path, *, victim: str) -> AuditItem:
+def _die_over(task: int, *, victim: int) -> tuple[int, str]:
     """Stands for a bundle that exhausts memory: its process is killed, whatever else it was doing."""
-    if path.name == victim:
+    if task == victim:
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-    return AuditItem("bundle", path.name, Verdict.PASS, "")
+    return task, "pass"
 
 
 def test_a_killed_worker_costs_one_bundle_only() -> None:
-    paths = [Path(f"/audited/{number}") for number in range(9)]
-    examine = partial(_die_over, victim="4")
-    items = list(audit_tree._in_processes(examine, paths, 2, Path("/audited")))
-    assert {item.path: item.verdict.value for item in items} == {
-        str(number): "unable" if number == 4 else "pass" for number in range(9)
-    }
-    assert "killed" in next(item.message for item in items if item.path == "4")
+    found = dict(in_processes(partial(_die_over, victim=4), range(9), lambda task: (task, "killed"), 2))
+    assert found == {number: "killed" if number == 4 else "pass" for number in range(9)}
+    assert "was killed" in str(lost(Task(Path("/audited/4")), root=Path("/audited")).item)
 
 
 def _facts(day: int, sigma: float, *, abstained: bool = False) -> Facts:
