@@ -57,10 +57,13 @@ def draw_plots(suite: str, rows: list[dict[str, Any]], peers: list[Published]) -
 
     plots = []
     if suite in _AXES:
-        made, (axes,) = figure()
-        _levels(axes, suite, rows, peers)
-        said = " Thin lines were published by others, not measured here." if peers else ""
-        plots.append(Plot(f"PSNR of input and result.{said}", _svg(made)))
+        made, several = figure(columns=2 if peers else 1)
+        _levels(several[0], suite, rows)
+        caption = "PSNR of input and result."
+        if peers:
+            _distances(several[1], suite, rows, peers)
+            caption += " Right: what others published (not measured here), above or below this model."
+        plots.append(Plot(caption, _svg(made)))
     elif suite == "estimate":
         made, several = figure(columns=len(_QUANTITIES))
         for axes, (name, label) in zip(several, _QUANTITIES.items(), strict=True):
@@ -92,48 +95,65 @@ def _style(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _levels(axes: Axes, suite: str, rows: list[dict[str, Any]], peers: list[Published]) -> None:
-    """PSNR against the strength of the damage, labelled at the end of each line."""
-    places = [int(match[1]) for row in rows if (match := _NUMBER.match(row["setting"]))]
-    ends: list[tuple[float, str, str, bool]] = []
-    for index, peer in enumerate(peers):
-        points = [
-            (at, peer.psnr[row["setting"]])
-            for at, row in zip(places, rows, strict=True)
-            if row["setting"] in peer.psnr
-        ]
-        colour = _PEERS[index % len(_PEERS)]
-        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1, marker="o", markersize=2.5)
-        if points[-1][0] == places[-1]:
-            ends.append((points[-1][1], peer.method, colour, False))
-        else:
-            axes.annotate(
-                peer.method, points[-1], (4, 4), textcoords="offset points", fontsize=7.5, color=colour
-            )
-    inputs, ours = ([row[key] for row in rows] for key in ("psnr_input", "psnr"))
-    axes.plot(places, inputs, color=_INPUT, linewidth=1.6, linestyle="--", marker="o", markersize=4)
-    axes.plot(places, ours, color=_OURS, linewidth=2.6, marker="o", markersize=6, zorder=5)
-    ends += [(inputs[-1], "input", _SOFT, False), (ours[-1], "this model", _OURS, True)]
-    low, high = axes.get_ylim()
-    step = (high - low) / 22
-    at = float("-inf")
-    for value, text, colour, bold in sorted(ends):  # pushed apart upwards where they would overlap
-        at = max(value, at + step)
-        axes.annotate(
-            text,
-            (places[-1], value),
-            (1.02, at),
-            textcoords=("axes fraction", "data"),
-            fontsize=8,
+def _levels(axes: Axes, suite: str, rows: list[dict[str, Any]]) -> None:
+    """PSNR of input and result against the strength of the damage."""
+    places = _places(rows)
+    for key, colour, label in (("psnr_input", _INPUT, "input"), ("psnr", _OURS, "this model")):
+        strong = key == "psnr"
+        axes.plot(
+            places,
+            [row[key] for row in rows],
             color=colour,
-            weight="bold" if bold else "normal",
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4},
+            linewidth=2.4 if strong else 1.6,
+            linestyle="-" if strong else "--",
+            marker="o",
+            markersize=5,
+            label=label,
         )
-    axes.set_ylim(low, max(high, at + step))
     axes.set_xticks(places)
     axes.set_xlabel(_AXES[suite], color=_INK, fontsize=9)
     axes.set_ylabel("PSNR, dB", color=_INK, fontsize=9)
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _distances(axes: Axes, suite: str, rows: list[dict[str, Any]], peers: list[Published]) -> None:
+    """How far the published figures are from ours, named at the end of each line."""
+    places = _places(rows)
+    ends: list[tuple[float, float, str, str]] = [(0.0, places[-1], "this model", _OURS)]
+    for index, peer in enumerate(peers):
+        colour = _PEERS[index % len(_PEERS)]
+        points = [
+            (at, peer.psnr[row["setting"]] - row["psnr"])
+            for at, row in zip(places, rows, strict=True)
+            if row["setting"] in peer.psnr
+        ]
+        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.1, marker="o", markersize=3)
+        ends.append((points[-1][1], points[-1][0], peer.method, colour))
+    axes.axhline(0, color=_OURS, linewidth=2.4)
+    low, high = axes.get_ylim()
+    step = (high - low) / 18
+    height = float("-inf")
+    for value, place, text, colour in sorted(ends):  # pushed apart upwards where they would overlap
+        height = max(value, height + step)
+        axes.annotate(
+            text,
+            (place, value),
+            (1.04, height),
+            textcoords=("axes fraction", "data"),
+            fontsize=8,
+            color=colour,
+            weight="bold" if text == "this model" else "normal",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+        )
+    axes.set_ylim(low, max(high, height + step))
+    axes.set_xticks(places)
+    axes.set_xlabel(_AXES[suite], color=_INK, fontsize=9)
+    axes.set_ylabel("published by others minus this model, dB", color=_INK, fontsize=9)
+
+
+def _places(rows: list[dict[str, Any]]) -> list[float]:
+    return [float(match[1]) for row in rows if (match := _NUMBER.match(row["setting"]))]
 
 
 def _bars(axes: Axes, rows: list[dict[str, Any]]) -> None:
@@ -172,7 +192,9 @@ def _named(axes: Axes, rows: list[dict[str, Any]], label: str) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_xlabel(label, color=_INK, fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=4)
+    figure = axes.get_figure()
+    assert figure is not None  # noqa: S101 -- it was made for them
+    figure.legend(fontsize=8, frameon=False, loc="outside upper center", ncols=2)
 
 
 def _errors(axes: Axes, rows: list[dict[str, Any]], label: str) -> None:
