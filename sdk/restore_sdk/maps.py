@@ -1,8 +1,7 @@
 """Edit map: how visibly each pixel changed (CIEDE2000), and pictures of maps for people.
 
-Samples are taken as sRGB (IEC 61966-2-1) under D65 whatever the embedded profile says, so that a map
-depends on pixel values alone. Linear light comes from a table; the rest is binary64 arithmetic rounded to
-tenths, so that the last bits in which mathematical libraries differ do not reach the map.
+Samples are taken as sRGB under D65 whatever the embedded profile says, so that a map depends on pixel values
+alone; and `ciede2000` computes the same bits from them everywhere.
 """
 
 from __future__ import annotations
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from restore_manifests.errors import UsageError
+from restore_sdk.ciede2000 import delta_e_2000, lab
 
-__all__ = ["EDIT_MAP_METHOD", "colourise", "contact_sheet", "delta_e_2000", "edit_map"]
+__all__ = ["EDIT_MAP_METHOD", "colourise", "contact_sheet", "edit_map"]
 
 EDIT_MAP_METHOD = "CIEDE2000 between source and result as sRGB D65; one level is 0.1, clipped at 25.5"
 """What the manifest says of the edit map."""
-
-Floats = NDArray[np.float64]
 
 _BAND = 1 << 15  # pixels worked on at a time: the intermediate arrays stay in the processor's cache
 _TOP = 2000  # tenths; CIEDE2000 between sRGB colours stays below 120
@@ -45,7 +43,7 @@ def edit_map(before: NDArray[Any], after: NDArray[Any]) -> tuple[NDArray[np.uint
     rows = max(1, _BAND // width)
     for top in range(0, height, rows):
         old, new = before[top : top + rows], after[top : top + rows]
-        difference = np.rint(delta_e_2000(_lab(old), _lab(new)) * 10).astype(np.int64)
+        difference = np.rint(delta_e_2000(lab(old), lab(new)) * 10).astype(np.int64)
         counts += np.bincount(difference.ravel(), minlength=_TOP + 1)
         tenths[top : top + rows] = np.minimum(difference, 255)
     return tenths, _statistics(counts)
@@ -71,82 +69,6 @@ def _statistics(counts: NDArray[np.int64]) -> dict[str, float]:
         "p99": percentile(99),
         "max": percentile(100),
     }
-
-
-@functools.cache
-def _linear(bits: int) -> Floats:
-    """Linear light of every sample value (IEC 61966-2-1, 5.2)."""
-    value = np.arange(1 << bits) / ((1 << bits) - 1)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def _lab(samples: NDArray[Any]) -> Floats:
-    """`(3, ...)` CIE L*a*b* of sRGB samples; the white is the matrix's own, so that grey has a* = b* = 0."""
-    light = _linear(samples.dtype.itemsize * 8)[samples]
-    if samples.ndim == 2:
-        lightness = _f(light)
-        return np.stack((116 * lightness - 16, np.zeros_like(light), np.zeros_like(light)))
-    red, green, blue = light[..., 0], light[..., 1], light[..., 2]
-    x = _f((0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505)
-    y = _f(0.2126 * red + 0.7152 * green + 0.0722 * blue)
-    z = _f((0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.0890)
-    return np.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)))
-
-
-def _f(ratio: Floats) -> Floats:
-    """The cube root of CIE L*a*b* with its straight start (CIE 15:2004, 8.2.1)."""
-    return np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
-
-
-def _saturation(chroma: Floats) -> Floats:
-    """The square root of C^7 / (C^7 + 25^7), by multiplications alone."""
-    cubed = chroma * chroma * chroma
-    seventh = cubed * cubed * chroma
-    result: Floats = np.sqrt(seventh / (seventh + 25.0**7))
-    return result
-
-
-def delta_e_2000(first: Floats, second: Floats) -> Floats:
-    """CIEDE2000 of `(3, ...)` CIE L*a*b* arrays, kL = kC = kH = 1.
-
-    Numbers in the comments are the equations of Sharma, Wu, Dalal, Color Research & Application 30 (2005) 21.
-    """
-    (l1, a1, b1), (l2, a2, b2) = first, second
-    stretch = 1.5 - 0.5 * _saturation(
-        (np.sqrt(a1 * a1 + b1 * b1) + np.sqrt(a2 * a2 + b2 * b2)) / 2
-    )  # (2) to (4)
-    a1, a2 = stretch * a1, stretch * a2  # (5)
-    c1, c2 = np.sqrt(a1 * a1 + b1 * b1), np.sqrt(a2 * a2 + b2 * b2)  # (6)
-    h1, h2 = np.arctan2(b1, a1) % (2 * np.pi), np.arctan2(b2, a2) % (2 * np.pi)  # (7); 0 for a' = b = 0
-
-    coloured = c1 * c2 > 0
-    turn = h2 - h1
-    wraps = np.abs(turn) > np.pi
-    shorter = np.where(wraps, turn - np.copysign(2 * np.pi, turn), turn)  # (10)
-    delta_h = 2 * np.sqrt(c1 * c2) * np.sin(shorter / 2)  # (11); 0 where a colour is grey
-    total = h1 + h2
-    mean_h = np.where(
-        coloured & wraps, np.where(total < 2 * np.pi, total + 2 * np.pi, total - 2 * np.pi), total
-    )
-    mean_h = np.where(coloured, mean_h / 2, total)  # (14)
-    mean_l, mean_c = (l1 + l2) / 2, (c1 + c2) / 2  # (12), (13)
-
-    weight = (
-        1
-        - 0.17 * np.cos(mean_h - np.pi / 6)
-        + 0.24 * np.cos(2 * mean_h)
-        + 0.32 * np.cos(3 * mean_h + np.pi / 30)
-        - 0.20 * np.cos(4 * mean_h - 63 * np.pi / 180)
-    )  # (15)
-    rotation = np.pi / 3 * np.exp(-(((np.degrees(mean_h) - 275) / 25) ** 2))  # (16), doubled
-    from_50 = (mean_l - 50) ** 2
-    lightness = (l2 - l1) / (1 + 0.015 * from_50 / np.sqrt(20 + from_50))  # (8), (18)
-    chroma = (c2 - c1) / (1 + 0.045 * mean_c)  # (9), (19)
-    hue = delta_h / (1 + 0.015 * mean_c * weight)  # (20)
-    turning = -2 * _saturation(mean_c) * np.sin(rotation)  # (17), (21)
-    squared = lightness * lightness + chroma * chroma + hue * hue + turning * chroma * hue  # (22)
-    result: Floats = np.sqrt(np.maximum(squared, 0))
-    return result
 
 
 # ---- pictures for people ---------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from restore_manifests.errors import UsageError
 from restore_sdk import maps
-from restore_sdk.maps import colourise, contact_sheet, delta_e_2000, edit_map
+from restore_sdk.ciede2000 import delta_e_2000, lab
+from restore_sdk.maps import colourise, contact_sheet, edit_map
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "ciede2000" / "sharma2005.csv"
 RNG = np.random.default_rng(11)
@@ -31,7 +32,7 @@ def test_published_pairs() -> None:
 
 
 def test_agrees_with_scikit_image() -> None:
-    ours, theirs = (maps._lab(BEFORE), maps._lab(AFTER)), (rgb2lab(BEFORE), rgb2lab(AFTER))
+    ours, theirs = (lab(BEFORE), lab(AFTER)), (rgb2lab(BEFORE), rgb2lab(AFTER))
     same_lab = deltaE_ciede2000(np.moveaxis(ours[0], 0, -1), np.moveaxis(ours[1], 0, -1))
     assert np.abs(delta_e_2000(*ours) - same_lab).max() < 1e-9
     # from the samples on, only the roundings of the sRGB matrix differ
@@ -41,7 +42,7 @@ def test_agrees_with_scikit_image() -> None:
 
 def test_map_is_tenths_rounded_and_clipped() -> None:
     levels, statistics = edit_map(BEFORE, AFTER)
-    exact = delta_e_2000(maps._lab(BEFORE), maps._lab(AFTER))
+    exact = delta_e_2000(lab(BEFORE), lab(AFTER))
     assert levels.dtype == np.uint8
     assert np.array_equal(levels, np.minimum(np.rint(exact * 10), 255))
     assert statistics["max"] == pytest.approx(exact.max(), abs=0.051)
@@ -100,7 +101,7 @@ def test_bands_do_not_show(height: int, width: int, band: int) -> None:
 def test_every_pair_of_greys_and_primaries_is_in_range() -> None:
     corners = np.stack(np.meshgrid([0, 1, 128, 254, 255], [0, 128, 255], [0, 128, 255]), -1).reshape(-1, 3)
     before, after = np.broadcast_arrays(corners[:, None], corners[None])
-    exact = delta_e_2000(maps._lab(before.astype(np.uint8)), maps._lab(after.astype(np.uint8)))
+    exact = delta_e_2000(lab(before.astype(np.uint8)), lab(after.astype(np.uint8)))
     assert np.isfinite(exact).all()
     assert exact.max() < 120
     assert np.abs(exact - exact.T).max() < 1e-9
@@ -122,7 +123,7 @@ def test_it_is_fast() -> None:
 def test_colours_are_viridis() -> None:
     true = mpl.colormaps["viridis"](np.arange(256))[:, :3] * 255
     assert np.abs(maps._palette() - true).max() < 4
-    light = maps._lab(maps._palette()[None])[0, 0]
+    light = lab(maps._palette()[None])[0, 0]
     assert (np.diff(light) > -0.1).all()  # brighter is more, also in black and white
     assert light[-1] - light[0] > 70
 
