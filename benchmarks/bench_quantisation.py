@@ -1,0 +1,83 @@
+"""What becoming integers costs: the exact program beside the trained network that it was exported from.
+
+    python benchmarks/bench_quantisation.py CHECKPOINT PROGRAM --images DIR [--suite gaussian] [--json]
+
+CHECKPOINT is `latest.safetensors` or `average.safetensors` of a training run, PROGRAM the model made from it.
+The peer is the network in float32 with its averaged weights, before calibration. Both go through the same
+suite; the difference in PSNR is the price. (`restore evaluate --arithmetic float` is something else: the
+integer weights without the rounding between steps.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from restore_models.checkpoint import load_checkpoint
+from restore_models.evaluation import evaluate_suite
+from restore_models.network import RestorationNet
+from restore_models.program import Program, load_program
+from restore_models.restorer import Integers, TorchRunner
+
+
+class TrainedNetwork:
+    """The trained network behind the executor's protocol, its outputs in the program's exponents."""
+
+    def __init__(self, checkpoint: Path, program: Program) -> None:
+        self.program = program
+        state = load_checkpoint(checkpoint)
+        self._network = RestorationNet(state.architecture).eval()
+        self._network.load_state_dict({name: t.float() for name, t in state.group("average").items()})
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads leave out channels_last
+
+    @torch.no_grad()
+    def integers(self, image: Integers) -> dict[str, Integers]:
+        values = torch.from_numpy(image[None].astype(np.float32) / 2.0**self.program.input_exponent)
+        outputs = self._network(values.contiguous(memory_format=torch.channels_last))
+        scales = {
+            name: 2.0 ** self.program.instruction_exponent(tensor)
+            for name, tensor in self.program.outputs.items()
+        }
+        return {name: (t[0] * scales[name]).round().numpy().astype(np.int32) for name, t in outputs.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("program", type=Path)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--suite", default="gaussian")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    program = load_program(given.program)
+    runners = (TorchRunner(program), TrainedNetwork(given.checkpoint, program))
+    exact, trained = (evaluate_suite(given.suite, given.images, runner) for runner in runners)
+    rows = [
+        {
+            "dataset": one.dataset,
+            "setting": one.setting,
+            "exact": one.psnr,
+            "trained": other.psnr,
+            "loss": round(other.psnr - one.psnr, 3),
+        }
+        for one, other in zip(exact, trained, strict=True)
+    ]
+    if given.json:
+        print(json.dumps({"suite": given.suite, "rows": rows}))
+    else:
+        for row in rows:
+            print(
+                "{dataset} {setting}: exact {exact:.3f}, trained {trained:.3f}, loss {loss:.3f} dB".format(
+                    **row
+                )
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
