@@ -21,7 +21,7 @@ from restore_models.torch_executor import TorchExecutor
 
 __all__ = ["DEFAULT_TILE", "Executor", "Restored", "TorchRunner", "cell_size", "restore_pixels"]
 
-DEFAULT_TILE = 1024
+DEFAULT_TILE = 1536
 """Side of a tile in pixels before the halo; memory grows with its square."""
 
 INTERVAL_UNITS = 2

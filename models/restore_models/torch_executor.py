@@ -36,12 +36,19 @@ class TorchExecutor:
     """Runs one program on a device. Build once, call often; thread-safe after construction.
 
     With `exact=False` nothing is rounded or clamped between the steps: the labelled preview.
+
+    With `products` a convolution is a sum of matrix products, one for each place of its kernel. Libraries
+    of GPUs choose among algorithms for a convolution, Winograd's with them, which the certificate does not
+    cover; for a product there is but one way, in any order. None: everywhere but on the processor.
     """
 
-    def __init__(self, program: Program, *, device: str = "cpu", exact: bool = True) -> None:
+    def __init__(
+        self, program: Program, *, device: str = "cpu", exact: bool = True, products: bool | None = None
+    ) -> None:
         self.program = program
         self.device = torch.device(device)
         self.exact = exact
+        self.products = self.device.type != "cpu" if products is None else products
         self._convs: dict[str, _Conv] = {}
         self._bias: dict[str, Tensor] = {}
         self._last: dict[str, str] = {}
@@ -106,8 +113,8 @@ class TorchExecutor:
         match step.op:
             case Op.CONV:
                 conv = self._convs[step.name]
-                stride, edge = (2, 0) if step.kernel == 2 else (1, step.kernel // 2)
-                total = functional.conv2d(sources[0], conv.weight, conv.bias, stride, edge)
+                convolve = _convolve_by_products if self.products else _convolve
+                total = convolve(sources[0], conv)
                 if len(sources) == 2:
                     total.add_(sources[1], alpha=conv.addend)
                 return self._settle(total, step)
@@ -181,6 +188,29 @@ class TorchExecutor:
         if result_shift:
             mixed.add_(0.5)
         return mixed.floor_().clamp_(step.low, step.high)
+
+
+def _convolve(source: Tensor, conv: _Conv) -> Tensor:
+    stride, edge = _stride_and_edge(conv.weight.shape[-1])
+    return functional.conv2d(source, conv.weight, conv.bias, stride, edge)
+
+
+def _convolve_by_products(source: Tensor, conv: _Conv) -> Tensor:
+    """The same sums, kernel place by kernel place: (b h w, in) times (in, out) each."""
+    channels, _, side, _ = conv.weight.shape
+    stride, edge = _stride_and_edge(side)
+    rows = functional.pad(source.permute(0, 2, 3, 1), (0, 0, edge, edge, edge, edge))
+    batch, height, width = source.shape[0], source.shape[2] // stride, source.shape[3] // stride
+    total = conv.bias.repeat(batch * height * width, 1)
+    for j in range(side):
+        for i in range(side):
+            seen = rows[:, j : j + height * stride : stride, i : i + width * stride : stride]
+            total.addmm_(seen.reshape(-1, source.shape[1]), conv.weight[:, :, j, i].T)
+    return total.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _stride_and_edge(kernel: int) -> tuple[int, int]:
+    return (2, 0) if kernel == 2 else (1, kernel // 2)
 
 
 def _windows(source: Tensor, step: Instruction, pads: tuple[int, ...], rows: int, columns: int) -> Tensor:

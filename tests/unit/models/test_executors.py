@@ -49,9 +49,11 @@ def test_torch_equals_reference_on_random_programs(seed: int, scale: float, heig
     size = (3, height * program.multiple, width * program.multiple)
     image = rng.integers(-2500, 2500, size)  # beyond the limit too: it is clamped
     expected = run_reference(program, image)
-    found = TorchExecutor(program).run(torch.from_numpy(image[None].astype(np.float32)))
-    for name, values in expected.items():
-        assert (found[name][0].numpy() == values).all(), name
+    for products in (False, True):  # by convolutions, and as on a GPU
+        executor = TorchExecutor(program, products=products)
+        found = executor.run(torch.from_numpy(image[None].astype(np.float32)))
+        for name, values in expected.items():
+            assert (found[name][0].numpy() == values).all(), (products, name)
 
 
 def test_result_does_not_depend_on_threads(program: Program) -> None:
