@@ -1,10 +1,10 @@
 """Writes the card of the shipped model beside its weights, from what `restore evaluate` measured.
 
     restore evaluate gaussian --images DIR/CBSD68 --json > rows/gaussian.CBSD68.exact.json
-    restore evaluate gaussian --images DIR/CBSD68 --arithmetic float --json > rows/gaussian.CBSD68.float.json
+    python benchmarks/trained_network.py CHECKPOINT --model FILE --images DIR/CBSD68 > rows/gaussian.CBSD68.float.json
     python benchmarks/model_card.py rows
 
-Which files there may be is in `_RUNS`; the float preview is optional. Figures of published peers are not ours
+Which files there may be is in `_RUNS`; those of the trained network before it became integers are optional. Figures of published peers are not ours
 and are marked so.
 """
 
@@ -60,7 +60,7 @@ def _table(suite: str, name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     lines = [
         f"### {suite}, {name} ({rows['exact'][0]['images']} images)",
         "",
-        "| setting | input PSNR | PSNR | PSNR of the float preview | input SSIM | SSIM |",
+        "| setting | input PSNR | PSNR | PSNR of the trained network, float32 | input SSIM | SSIM |",
         "|---|---|---|---|---|---|",
     ]
     previews = [f"{row['psnr']:.2f}" for row in rows["float"]] or ["not run"] * len(rows["exact"])
@@ -91,7 +91,8 @@ def _card(program: Program, tables: list[str]) -> str:
         f"{notes['training_steps']:,} steps; settings of the last run: `{notes['training_config']}`.",
         "## Figures",
         "Measured by `restore evaluate`, put together by `benchmarks/model_card.py`: the exact program and, "
-        "where given, the float preview of the same weights. Protocols: `restore_models/evaluation.py`. The "
+        "where given, the trained network in float32 before it became integers (`benchmarks/trained_network.py`)."
+        " Protocols: `restore_models/evaluation_protocol.py`. The "
         "network is blind: it is told neither noise level nor quality. PSNR in dB.",
         *tables,
         _PEERS.strip(),

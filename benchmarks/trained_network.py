@@ -1,11 +1,11 @@
-"""What becoming integers costs: the exact program beside the trained network that it was exported from.
+"""The trained network in float32, before it becomes integers, on a suite of `restore evaluate`.
 
-    python benchmarks/bench_quantisation.py CHECKPOINT PROGRAM --images DIR [--suite gaussian] [--json]
+    python benchmarks/trained_network.py CHECKPOINT --model FILE --images DIR [--suite gaussian]
 
-CHECKPOINT is `latest.safetensors` or `average.safetensors` of a training run, PROGRAM the model made from it.
-The peer is the network in float32 with its averaged weights, before calibration. Both go through the same
-suite; the difference in PSNR is the price. (`restore evaluate --arithmetic float` is something else: the
-integer weights without the rounding between steps.)
+CHECKPOINT is `latest.safetensors` or `average.safetensors` of a training run, FILE the model made from it. What
+is printed is the JSON document of `restore evaluate`; beside that of the exact program it says what becoming
+integers costs. (`restore evaluate --arithmetic float` is something else: the integer weights without the
+rounding between steps.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from restore_models.checkpoint import load_checkpoint
 from restore_models.evaluation import evaluate_suite
 from restore_models.network import RestorationNet
 from restore_models.program import Program, load_program
-from restore_models.restorer import Integers, TorchRunner
+from restore_models.restorer import Integers
 
 
 class TrainedNetwork:
@@ -49,33 +49,18 @@ class TrainedNetwork:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("program", type=Path)
+    parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--suite", default="gaussian")
-    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    program = load_program(given.program)
-    runners = (TorchRunner(program), TrainedNetwork(given.checkpoint, program))
-    exact, trained = (evaluate_suite(given.suite, given.images, runner) for runner in runners)
-    rows = [
-        {
-            "dataset": one.dataset,
-            "setting": one.setting,
-            "exact": one.psnr,
-            "trained": other.psnr,
-            "loss": round(other.psnr - one.psnr, 3),
-        }
-        for one, other in zip(exact, trained, strict=True)
-    ]
-    if given.json:
-        print(json.dumps({"suite": given.suite, "rows": rows}))
-    else:
-        for row in rows:
-            print(
-                "{dataset} {setting}: exact {exact:.3f}, trained {trained:.3f}, loss {loss:.3f} dB".format(
-                    **row
-                )
-            )
+    network = TrainedNetwork(given.checkpoint, load_program(given.model))
+    found = evaluate_suite(given.suite, given.images, network)
+    rows = [row.to_json() for row in found.rows]
+    print(
+        json.dumps(
+            {"suite": given.suite, "model": given.checkpoint.stem, "arithmetic": "trained", "rows": rows}
+        )
+    )
     return 0
 
 
