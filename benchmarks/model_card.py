@@ -1,11 +1,11 @@
 """Writes the card of the shipped model beside its weights, from what `restore evaluate` measured.
 
     restore evaluate gaussian --images DIR/CBSD68 --json > rows/gaussian.CBSD68.exact.json
-    python benchmarks/trained_network.py CHECKPOINT --model FILE --images DIR/CBSD68 > rows/gaussian.CBSD68.float.json
-    python benchmarks/model_card.py rows
+    python benchmarks/trained_network.py CHECKPOINT --model FILE --images DIR/CBSD68 \\
+        > rows/gaussian.CBSD68.float.json
 
-Which files there may be is in `_RUNS`; those of the trained network before it became integers are optional. Figures of published peers are not ours
-and are marked so.
+Which files there may be is in `_RUNS`; those of the trained network, before it became integers, are optional.
+Figures of published peers are not ours and are marked so.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def _card(program: Program, tables: list[str]) -> str:
         f"{notes['training_steps']:,} steps; settings of the last run: `{notes['training_config']}`.",
         "## Figures",
         "Measured by `restore evaluate`, put together by `benchmarks/model_card.py`: the exact program and, "
-        "where given, the trained network in float32 before it became integers (`benchmarks/trained_network.py`)."
-        " Protocols: `restore_models/evaluation_protocol.py`. The "
+        "where given, the trained network in float32 before it became integers "
+        "(`benchmarks/trained_network.py`). Protocols: `restore_models/evaluation_protocol.py`. The "
         "network is blind: it is told neither noise level nor quality. PSNR in dB.",
         *tables,
         _PEERS.strip(),

@@ -2,7 +2,7 @@
 
     python benchmarks/trained_network.py CHECKPOINT --model FILE --images DIR [--suite gaussian]
 
-CHECKPOINT is `latest.safetensors` or `average.safetensors` of a training run, FILE the model made from it. What
+CHECKPOINT is `latest.safetensors` or `average.safetensors` of a run, FILE the model made from it. What
 is printed is the JSON document of `restore evaluate`; beside that of the exact program it says what becoming
 integers costs. (`restore evaluate --arithmetic float` is something else: the integer weights without the
 rounding between steps.)
