@@ -30,7 +30,7 @@ def evaluate(
         suite: one of `restore_models.evaluation.SUITES`.
         images: the folder.
         model: id of an installed model or a model file; None: the shipped one.
-        arithmetic: `exact` or `float`.
+        arithmetic: `exact` or `float`; a model made by others has float only.
         report: where to write a page with tables and plots; None: nowhere.
         force: replace a report that is there.
         progress: called with the finished share, 0 to 1.
@@ -50,11 +50,17 @@ def evaluate(
     if report is not None:  # before the work, which takes long
         check_place(report, force=force)
     from restore_models.evaluation import evaluate_suite  # noqa: PLC0415 -- keeps torch out of light commands
+    from restore_models.program import Program  # noqa: PLC0415
     from restore_models.restorer import TorchRunner  # noqa: PLC0415
-    from restore_models.zoo import open_model  # noqa: PLC0415
+    from restore_models.zoo import open_any  # noqa: PLC0415
 
-    found, program = open_model(model, models_folder())
-    measured = evaluate_suite(suite, images, TorchRunner(program, exact=arithmetic == "exact"), progress)
+    found, opened = open_any(model, models_folder())
+    if isinstance(opened, Program):
+        subject = TorchRunner(opened, exact=arithmetic == "exact")
+        measured = evaluate_suite(suite, images, subject, progress)
+    else:
+        arithmetic = "float"  # an external model has no other
+        measured = evaluate_suite(suite, images, opened, progress)
     document: dict[str, Any] = {
         "suite": suite,
         "model": found.id,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restore_sdk.home import restore_home
+
+if TYPE_CHECKING:
+    from restore_models.external import ExternalModel
+    from restore_models.zoo import ModelFile
 
 __all__ = ["import_model", "list_models", "models_folder", "show_model", "weights_sha256"]
 
@@ -16,18 +20,20 @@ def models_folder() -> Path:
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Every model: id, path, whether it is shipped, size in bytes."""
-    from restore_models.zoo import DEFAULT_MODEL, known_models  # noqa: PLC0415
+    """Every model: id, path, whether it is shipped or external (made by others), size in bytes."""
+    from restore_models.zoo import DEFAULT_MODEL, known_external, known_models  # noqa: PLC0415
 
+    folder = models_folder()
     return [
         {
             "id": model.id,
             "path": str(model.path),
             "shipped": model.shipped,
+            "external": model.external,
             "default": model.id == DEFAULT_MODEL,
             "bytes": model.path.stat().st_size,
         }
-        for model in known_models(models_folder())
+        for model in (*known_models(folder), *known_external(folder))
     ]
 
 
@@ -37,9 +43,12 @@ def show_model(name: str | Path | None = None) -> dict[str, Any]:
     Raises:
         ModelError: if there is none of that name or the file is damaged.
     """
-    from restore_models.zoo import model_card, open_model  # noqa: PLC0415
+    from restore_models.program import Program  # noqa: PLC0415
+    from restore_models.zoo import model_card, open_any  # noqa: PLC0415
 
-    model, program = open_model(name, models_folder())
+    model, program = open_any(name, models_folder())
+    if not isinstance(program, Program):
+        return _show_external(model, program)
     return {
         "id": model.id,
         "path": str(model.path),
@@ -54,24 +63,48 @@ def show_model(name: str | Path | None = None) -> dict[str, Any]:
     }
 
 
-def import_model(path: Path) -> dict[str, Any]:
+def _show_external(model: ModelFile, external: ExternalModel) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "path": str(model.path),
+        "shipped": False,
+        "file_sha256": external.file_sha256,
+        "architecture": external.architecture,
+        "purpose": external.purpose,
+        "scale": external.scale,
+        "parameters": external.parameters(),
+        "tile": external.tiling.tile,
+        "overlap": external.tiling.overlap,
+        "tiling_discouraged": external.tiling_discouraged,
+        "licence": external.licence,
+        "arithmetic": "float",
+    }
+
+
+def import_model(path: Path, *, licence: str | None = None) -> dict[str, Any]:
     """Checks a model file and copies it into RESTORE_HOME/models.
 
+    Args:
+        path: a program made by restore, or a model made by others (extra `spandrel`).
+        licence: of a model made by others, an SPDX expression; None: what its file says, if anything.
+
     Raises:
-        ModelError: if it is missing, damaged, or its certificate does not hold.
+        UsageError: if a licence is given for a program of restore, which states its own.
+        ModelError: if it is missing, damaged, its certificate does not hold, or no architecture fits it.
     """
     from restore_models.zoo import import_model as take  # noqa: PLC0415
 
-    return show_model(take(path, models_folder()).id)
+    return show_model(take(path, models_folder(), licence=licence).id)
 
 
 def weights_sha256(name: str) -> str | None:
     """SHA-256 of the file of an installed model, without loading it; None if there is none."""
     import hashlib  # noqa: PLC0415
 
-    from restore_models.zoo import known_models  # noqa: PLC0415
+    from restore_models.zoo import known_external, known_models  # noqa: PLC0415
 
-    for model in known_models(models_folder()):
+    folder = models_folder()
+    for model in (*known_models(folder), *known_external(folder)):
         if model.id == name:
             return hashlib.sha256(model.path.read_bytes()).hexdigest()
     return None

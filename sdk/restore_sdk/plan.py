@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from restore_manifests.errors import ManifestError, UndecidableError
 from restore_manifests.pixels import pixels_sha256
 from restore_manifests.schema import Step, TraceStep
+from restore_sdk.external_step import run_external
 
 if TYPE_CHECKING:
+    from restore_models.external import ExternalModel
     from restore_models.restorer import Executor
 
 __all__ = ["Executed", "execute", "make_plan"]
@@ -28,13 +30,14 @@ class Executed:
     """What running a plan gives.
 
     `pixels` and `alpha` are the result; `before` is the input brought to the result's size, against which
-    the edit map is drawn; `confidence` is uint8 (height, width), see `restore_models.restorer.Restored`.
+    the edit map is drawn; `confidence` is uint8 (height, width), see `restore_models.restorer.Restored`, and
+    None where an external model restored, which states no intervals.
     """
 
     pixels: NDArray[Any]
     alpha: NDArray[Any] | None
     before: NDArray[Any]
-    confidence: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None
     estimates: dict[str, int]
     trace: list[TraceStep]
 
@@ -58,7 +61,7 @@ def execute(
     plan: list[Step],
     pixels: NDArray[Any],
     alpha: NDArray[Any] | None,
-    find_executor: Callable[[Step], Executor],
+    find_executor: Callable[[Step], Executor | ExternalModel],
     progress: Callable[[float], None] | None = None,
 ) -> Executed:
     """Runs a plan on upright pixels, uint8 or uint16, (height, width[, 3]); alpha of the same type beside it.
@@ -67,11 +70,13 @@ def execute(
         ManifestError: if the plan holds an operation or parameter that this version does not know.
         ModelError, UndecidableError: from `find_executor`.
     """
-    from restore_models.resample import FACTORS, enlarge  # noqa: PLC0415 -- torch stays out of light commands
+    from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
+    from restore_models.resample import FACTORS, enlarge  # noqa: PLC0415
     from restore_models.restorer import restore_pixels  # noqa: PLC0415
 
     trace = []
-    before = pixels
+    restored_by: str | None = None
+    before = evidence_pixels = pixels
     confidence: NDArray[np.uint8] | None = None
     estimates: dict[str, int] = {}
     digest = pixels_sha256(pixels)
@@ -79,14 +84,28 @@ def execute(
         match step.operation:
             case "enlarge":
                 factor = step.parameters.get("factor")
-                if not isinstance(factor, int) or factor not in FACTORS or confidence is not None:
+                if not isinstance(factor, int) or factor not in FACTORS or restored_by:
                     raise ManifestError(f"The plan enlarges by {factor!r}, which this version does not know.")
                 pixels = enlarge(pixels, factor)
                 alpha = None if alpha is None else enlarge(alpha, factor)
                 before = pixels
+            case "restore" | "restore_external" if restored_by:
+                raise ManifestError("The plan restores twice, which restore never plans.")
             case "restore":
-                restored = restore_pixels(find_executor(step), pixels, progress=progress)
+                executor = find_executor(step)
+                assert not isinstance(executor, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
+                restored = restore_pixels(executor, pixels, progress=progress)
                 pixels, confidence, estimates = restored.pixels, restored.interval, restored.estimates
+                restored_by = step.operation
+            case "restore_external":
+                model = find_executor(step)
+                assert isinstance(model, ExternalModel)  # noqa: S101 -- as above
+                if model.scale != 1 and before is not evidence_pixels:
+                    raise ManifestError("The plan enlarges twice, which restore never plans.")
+                before = enlarge(pixels, model.scale)
+                pixels = run_external(step, model, pixels, progress)
+                alpha = None if alpha is None else enlarge(alpha, model.scale)
+                restored_by = step.operation
             case unknown:
                 raise ManifestError(
                     f"The plan holds the operation {unknown!r}, which this version does not know.",
@@ -95,6 +114,6 @@ def execute(
         after = pixels_sha256(pixels)
         trace.append(TraceStep(operation=step.operation, input_sha256=digest, output_sha256=after))
         digest = after
-    if confidence is None:
+    if restored_by is None:
         raise UndecidableError("The plan restores nothing: it has no restore step.")
     return Executed(pixels, alpha, before, confidence, estimates, trace)

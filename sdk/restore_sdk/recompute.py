@@ -13,12 +13,14 @@ from restore_manifests.pixels import decode_png, pixels_sha256
 from restore_manifests.record import Recomputation
 from restore_sdk.estimates import abstentions, describe
 from restore_sdk.executors import make_executor
+from restore_sdk.external_step import OPERATION, recorded_external
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.plan import execute
 
 if TYPE_CHECKING:
     from restore_manifests.schema import Body, Step
+    from restore_models.external import ExternalModel
     from restore_models.program import Program
     from restore_models.restorer import Executor
     from restore_sdk.evidence import Evidence
@@ -44,7 +46,7 @@ def recompute(body: Body, evidence: Evidence, result: bytes) -> Recomputation:
     programs: list[Program] = []
     try:
         executed = execute(
-            body.plan, evidence.pixels, evidence.alpha, lambda step: _executor(step, body, programs)
+            body.plan, evidence.pixels, evidence.alpha, lambda step: _runner(step, body, programs)
         )
         if any(model.arithmetic == "tolerance" for model in body.models):
             return _within_tolerance(body, executed, result)
@@ -54,7 +56,7 @@ def recompute(body: Body, evidence: Evidence, result: bytes) -> Recomputation:
     return Recomputation(
         pixels_sha256=pixels_sha256(executed.samples),
         edit_sha256=pixels_sha256(edit),
-        confidence_sha256=pixels_sha256(executed.confidence),
+        confidence_sha256=None if executed.confidence is None else pixels_sha256(executed.confidence),
         contradicted=tuple(_contradicted(body, evidence, executed, programs[0], statistics)),
     )
 
@@ -74,6 +76,13 @@ def _contradicted(
         yield "whether and why the tool abstained is another"
     if body.maps.edit and body.maps.edit.statistics != statistics:
         yield "the statistics of its edit map are others"
+
+
+def _runner(step: Step, body: Body, programs: list[Program]) -> Executor | ExternalModel:
+    """What runs one recorded step: see `_executor` and `recorded_external`."""
+    if step.operation == OPERATION:
+        return recorded_external(step, body)
+    return _executor(step, body, programs)
 
 
 def _executor(step: Step, body: Body, programs: list[Program]) -> Executor:

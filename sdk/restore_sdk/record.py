@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from restore_manifests.c2pa_claim import embed, source_ancestors
 from restore_manifests.canonical import sha256_hex
@@ -18,11 +18,9 @@ from restore_manifests.schema import (
     Body,
     Decoder,
     Finding,
-    Label,
     LogAnchor,
     Map,
     Maps,
-    ModelUse,
     Request,
     Result,
     Source,
@@ -41,22 +39,16 @@ from restore_sdk.stamping import add_stamps
 
 if TYPE_CHECKING:
     from restore_manifests.keys import Identity
-    from restore_models.program import Program
-    from restore_models.restorer import Executor
-    from restore_models.zoo import ModelFile
+    from restore_sdk.model_in_use import ModelInUse
 
 
-__all__ = ["CONFIDENCE_METHOD", "STATEMENT", "Job", "beside_source", "make_record", "sign_record"]
+__all__ = ["CONFIDENCE_METHOD", "Job", "beside_source", "make_record", "sign_record"]
 
 CONFIDENCE_METHOD = (
     "Width of the network's learned 5 % to 95 % quantile interval (pinball loss), mean of the channels, "
     "in half 8-bit levels, clipped at 255."
 )
 NO_GUARANTEE = "None: the quantiles were learned, not calibrated on independent images."
-STATEMENT = (
-    "Enhanced image: pixels were estimated by a neural network. Not for identification on its own; "
-    "compare it with the original, the edit map and the confidence map."
-)
 
 
 @dataclass(frozen=True)
@@ -64,9 +56,7 @@ class Job:
     """What is the same for every image of one call."""
 
     request: Request
-    model: ModelFile
-    program: Program
-    executor: Executor
+    model: ModelInUse
     identity: Identity
     out: Path | None
     force: bool
@@ -79,20 +69,22 @@ def make_record(
 ) -> tuple[Body, dict[str, bytes]]:
     """The body of the manifest, and the files that it names (the result without its claim yet)."""
     changed, statistics = edit_map(executed.before, executed.pixels)
-    edit_png, confidence_png = encode_png(changed), encode_png(executed.confidence)
+    edit_png = encode_png(changed)
     height, width = executed.pixels.shape[:2]
-    result_name, edit_name, confidence_name = (
-        beside_source(evidence, f"{kind}.png") for kind in ("restored", "edit", "confidence")
-    )
+    result_name, edit_name = (beside_source(evidence, f"{kind}.png") for kind in ("restored", "edit"))
     files = {
         result_name: encode_result(executed.pixels, executed.alpha, evidence),
         edit_name: edit_png,
-        confidence_name: confidence_png,
     }
-    confidence_statistics = {
-        "mean": round(float(executed.confidence.mean(dtype="float64")) / 2, 3),
-        "share_above_20_levels": round(float((executed.confidence > 40).mean()), 6),
-    }
+    confidence = None
+    if executed.confidence is not None:
+        name, png = beside_source(evidence, "confidence.png"), encode_png(executed.confidence)
+        files[name] = png
+        statistics_of_it = {
+            "mean": round(float(executed.confidence.mean(dtype="float64")) / 2, 3),
+            "share_above_20_levels": round(float((executed.confidence > 40).mean()), 6),
+        }
+        confidence = _map(name, executed.confidence, png, CONFIDENCE_METHOD, NO_GUARANTEE, statistics_of_it)
     samples = executed.samples
     body = Body(
         id=str(uuid.uuid4()),
@@ -102,7 +94,7 @@ def make_record(
         request=job.request,
         plan=plan,
         trace=executed.trace,
-        models=[_model_use(job)],
+        models=[job.model.use(job.request)],
         degradation=degradation,
         abstained=bool(reasons),
         abstentions=reasons,
@@ -117,17 +109,10 @@ def make_record(
         ),
         maps=Maps(
             edit=_map(edit_name, changed, edit_png, EDIT_MAP_METHOD, None, statistics),
-            confidence=_map(
-                confidence_name,
-                executed.confidence,
-                confidence_png,
-                CONFIDENCE_METHOD,
-                NO_GUARANTEE,
-                confidence_statistics,
-            ),
+            confidence=confidence,
         ),
-        findings=_findings(job, reasons),
-        label=Label(digital_source_type="algorithmicallyEnhanced", statement=STATEMENT),
+        findings=_findings(job, evidence, reasons),
+        label=job.model.label,
         ingredients=source_ancestors(evidence.data, evidence.mime),
     )
     return body, files
@@ -163,18 +148,7 @@ def _source(evidence: Evidence) -> Source:
     )
 
 
-def _model_use(job: Job) -> ModelUse:
-    standing: Literal["exact", "tolerance"] = "exact" if job.request.arithmetic == "exact" else "tolerance"
-    return ModelUse(
-        id=job.model.id,
-        file_sha256=job.program.file_sha256,
-        program_sha256=job.program.program_sha256(),
-        licence=str(job.program.notes.get("licence", "not stated")),
-        arithmetic=standing,
-    )
-
-
-def _findings(job: Job, reasons: list[str]) -> list[Finding]:
+def _findings(job: Job, evidence: Evidence, reasons: list[str]) -> list[Finding]:
     findings = [
         Finding(checker="domain", severity="warning", message=f"Outside the domain: {reason}.", details={})
         for reason in reasons
@@ -182,12 +156,7 @@ def _findings(job: Job, reasons: list[str]) -> list[Finding]:
     if job.request.prompt:
         message = "The prompt is recorded, but the model is blind: it had no influence on the pixels."
         findings.append(Finding(checker="prompt", severity="info", message=message, details={}))
-    if job.request.arithmetic == "float":
-        message = (
-            "Preview in floating point: another machine may differ in the last place; do not hand it over."
-        )
-        findings.append(Finding(checker="arithmetic", severity="warning", message=message, details={}))
-    return findings
+    return [*findings, *job.model.remarks(job.request, evidence.height, evidence.width)]
 
 
 def sign_record(

@@ -61,6 +61,12 @@ OPERATIONS = {
         "interval by the quantile (pinball) loss at 5 % and 95 % [5]. With exact arithmetic the trained "
         "network is a program of whole-number operations, so that every machine computes the same pixels."
     ),
+    "restore_external": (
+        "restore_external: a neural network made by others, of the architecture and the file that the step "
+        "names, on overlapping tiles that are blended linearly. It computes in floating point, so its result "
+        "repeats within a tolerance. What it was trained on, how it errs and where it fails are not known to "
+        "this program."
+    ),
 }
 """By the name that the plan gives to an operation."""
 

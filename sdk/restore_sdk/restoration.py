@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from restore_manifests.errors import ModelError, UndecidableError, UsageError
 from restore_manifests.keys import load_identity
 from restore_manifests.schema import Degradation, Request, Step
-from restore_sdk.estimates import abstentions, describe
+from restore_sdk.estimates import abstentions
 from restore_sdk.evidence import Evidence, open_evidence
-from restore_sdk.executors import make_executor
 from restore_sdk.home import restore_home
-from restore_sdk.models import models_folder
+from restore_sdk.model_in_use import open_in_use
 from restore_sdk.output import BUNDLE_SUFFIXES, check_vacant, write_bundle
 from restore_sdk.overlap import overlapped
-from restore_sdk.plan import Executed, execute, make_plan
+from restore_sdk.plan import Executed, execute
 from restore_sdk.record import Job, beside_source, make_record, sign_record
 from restore_sdk.stamping import check_authorities
 
@@ -41,7 +40,8 @@ class Restoration:
     result: Path
     manifest: Path
     edit_map: Path
-    confidence_map: Path
+    confidence_map: Path | None
+    """None where an external model restored, which states no intervals."""
     pixels_sha256: str
     degradation: dict[str, dict[str, Any]]
     abstained: bool
@@ -54,7 +54,7 @@ class Restoration:
             "result": str(self.result),
             "manifest": str(self.manifest),
             "edit_map": str(self.edit_map),
-            "confidence_map": str(self.confidence_map),
+            "confidence_map": str(self.confidence_map) if self.confidence_map else None,
             "pixels_sha256": self.pixels_sha256,
             "degradation": self.degradation,
             "abstained": self.abstained,
@@ -94,7 +94,8 @@ def restore(
         scale: 1, 2 or 4; above 1 the image is enlarged bicubically and then restored.
         seed: recorded; the shipped model uses no random numbers.
         guidance_scale: recorded; used by guided models only.
-        model: id of an installed model or a model file; None: the shipped one.
+        model: id of an installed model or a model file; None: the shipped one. A model made by others (extra
+            `spandrel`) runs in floating point, whatever `arithmetic` says, and its results are flagged.
         arithmetic: `exact`, recomputable byte for byte anywhere, or `float`, a preview that is not.
         strict: refuse an image outside the calibrated domain instead of flagging it.
         force: replace an older bundle of the same name.
@@ -169,11 +170,8 @@ def _prepare(
     force: bool,
     authorities: tuple[str, ...],
 ) -> Job:
-    from restore_models.zoo import open_model  # noqa: PLC0415 -- keeps torch out of light commands
-
-    found, program = open_model(model, models_folder())
-    executor = make_executor(found, program, exact=request.arithmetic == "exact")
-    return Job(request, found, program, executor, identity, out, force, authorities)
+    in_use = open_in_use(model, exact=request.arithmetic == "exact")
+    return Job(in_use.settle(request), in_use, identity, out, force, authorities)
 
 
 @dataclass(frozen=True)
@@ -203,13 +201,7 @@ def _read(job: Job, path: Path, say: Progress, index: int) -> _Opened:
         job.out if job.out is not None else path.parent,
         force=job.force,
     )
-    plan = make_plan(
-        scale=job.request.scale,
-        model_id=job.model.id,
-        program_sha256=job.program.program_sha256(),
-        arithmetic=job.request.arithmetic,
-    )
-    return _Opened(index, path, started, evidence, plan)
+    return _Opened(index, path, started, evidence, job.model.plan(job.request))
 
 
 def _compute(job: Job, opened: _Opened, say: Progress) -> _Computed:
@@ -219,11 +211,11 @@ def _compute(job: Job, opened: _Opened, say: Progress) -> _Computed:
         opened.plan,
         evidence.pixels,
         evidence.alpha,
-        lambda _: job.executor,
+        lambda _: job.model.runner(),
         lambda share: say(f"restoring {name}", 0.05 + 0.75 * share),
     )
-    degradation = describe(executed.estimates, job.program.notes)
-    reasons = abstentions(degradation, evidence.height, evidence.width)
+    degradation = job.model.degradation(executed.estimates)
+    reasons = [*job.model.doubts, *abstentions(degradation, evidence.height, evidence.width)]
     if reasons and job.request.strict:
         raise UndecidableError(
             f"{name} is outside the domain of the model: {'; '.join(reasons)}.",
@@ -244,12 +236,12 @@ def _write(job: Job, computed: _Computed, say: Progress) -> Restoration:
     written = write_bundle(bundle, job.out if job.out is not None else opened.path.parent, force=job.force)
     say(f"finished {name}", 1.0)
     edit, confidence = body.maps.edit, body.maps.confidence
-    assert edit is not None and confidence is not None  # noqa: S101 -- make_record has just made both
+    assert edit is not None  # noqa: S101 -- make_record has just made it
     return Restoration(
         result=written[body.result.name],
         manifest=written[beside_source(evidence, "manifest.json")],
         edit_map=written[edit.name],
-        confidence_map=written[confidence.name],
+        confidence_map=written[confidence.name] if confidence else None,
         pixels_sha256=body.result.pixels_sha256,
         degradation={name: value.model_dump() for name, value in computed.degradation.items()},
         abstained=body.abstained,

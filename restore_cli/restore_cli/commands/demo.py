@@ -129,7 +129,7 @@ def _walk(directory: Path, progress: Progress) -> _Walk:
             pictures.append(_Picture(source, damage, done, report, _sheet(source, done, report)))
         tampered = directory / "tampered" / done.result.name
         tampered.parent.mkdir(exist_ok=True)
-        for path in (source, done.manifest, done.edit_map, done.confidence_map):
+        for path in filter(None, (source, done.manifest, done.edit_map, done.confidence_map)):
             shutil.copy2(path, tampered.parent)
         tampered.write_bytes(change_one_pixel(done.result.read_bytes()))
         second = verify(tampered, tampered.with_name(done.manifest.name), trust=root, recompute=False)
@@ -142,7 +142,7 @@ def _sheet(source: Path, done: Restoration, report: Report) -> Path:
     from restore_manifests.pixels import decode_png  # noqa: PLC0415
     from restore_sdk.maps import contact_sheet  # noqa: PLC0415
 
-    paths = (source, done.result, done.edit_map, done.confidence_map)
+    paths = filter(None, (source, done.result, done.edit_map, done.confidence_map))
     before, after, edit, confidence = (decode_png(path.read_bytes()) for path in paths)
     target = source.with_suffix(".sheet.png")
     contact_sheet(

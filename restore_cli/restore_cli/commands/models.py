@@ -46,9 +46,20 @@ def show(
     return 0
 
 
-@app.command("import", epilog=examples("restore models import mine.safetensors"))
+@app.command(
+    "import",
+    epilog=examples(
+        "restore models import mine.safetensors", "restore models import SCUNet.pth --licence Apache-2.0"
+    ),
+)
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights, safetensors.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Weights made by restore, or by others in a known architecture."),
+    ],
+    licence: Annotated[
+        str | None, typer.Option(metavar="SPDX", help="Licence of weights made by others, for the record.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -57,7 +68,7 @@ def import_(
     from restore_sdk.models import import_model  # noqa: PLC0415
 
     terminal = Terminal(json, quiet, verbose)
-    found = import_model(file)
+    found = import_model(file, licence=licence)
     terminal.document(found)
     _rows(terminal, found)
     return 0
