@@ -64,6 +64,8 @@ class RecordInputs:
     trust_roots_pem: str | None = None
     log_public_key: str | None = None
     revocations: tuple[Revocation, ...] = ()
+    public_log_keys: tuple[str, ...] = ()
+    """Keys of public logs, beside `log_public_key`, that of the laboratory's own."""
     tsa_roots_pem: str | None = None
     """Roots trusted for timestamps only, beside those of `trust_roots_pem`, which are trusted for both."""
     max_pixels: int = MAX_PIXELS

@@ -32,6 +32,7 @@ __all__ = [
     "Map",
     "Maps",
     "ModelUse",
+    "PublicLogAnchor",
     "Request",
     "Result",
     "SealedFile",
@@ -287,6 +288,23 @@ class LogAnchor(_Model):
     proof: Text
 
 
+class PublicLogAnchor(_Model):
+    """A place in a public log, which holds the record's hash only. `entry` is what the log holds (base64).
+
+    `format` says how the entry speaks of the record: `restore.digest/1` is a line with its SHA-256,
+    `hashedrekord/0.0.2` an entry of Rekor v2 with the hash, the signature and the signer's key.
+    """
+
+    type: Literal["public-log"]
+    format: Literal["restore.digest/1", "hashedrekord/0.0.2"]
+    origin: Line
+    index: Count
+    tree_size: Count
+    public_key: Line
+    entry: Annotated[str, Field(min_length=1, max_length=20_000, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+    proof: Text
+
+
 class TimestampAnchor(_Model):
     """An authority's word on when. `token` is an RFC 3161 TimeStampToken (DER, base64).
 
@@ -300,7 +318,7 @@ class TimestampAnchor(_Model):
     over: Literal["body", "record", "checkpoint"]
 
 
-Anchor = Annotated[LogAnchor | TimestampAnchor, Field(discriminator="type")]
+Anchor = Annotated[LogAnchor | PublicLogAnchor | TimestampAnchor, Field(discriminator="type")]
 
 
 class Manifest(_Model):

@@ -1,4 +1,4 @@
-"""The checks of who vouches for a record: `signature`, `signer.trust`, `timestamp`, `log.*`."""
+"""The checks of who vouches for a record: `signature`, `signer.trust`, `timestamp`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from datetime import datetime, timedelta
 
 from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import ManifestError
-from restore_manifests.log_proof import LogProofError, ProofPart, verify_inclusion
 from restore_manifests.record import Record
-from restore_manifests.report import Check, Verdict, failed, passed, unable
+from restore_manifests.report import Check, failed, passed, unable
 from restore_manifests.revocation import revoked_since
-from restore_manifests.schema import LogAnchor, files_bytes
+from restore_manifests.schema import files_bytes
 from restore_manifests.signing import chain_problem, common_name, leads_to_root, signature_problem
 from restore_manifests.timestamp import UNDECIDED, Stamp
 
-__all__ = ["log", "signature", "signer_trust", "timestamp"]
+__all__ = ["signature", "signer_trust", "timestamp"]
 
 _CLOCK_SKEW = timedelta(minutes=10)
 
@@ -167,56 +166,3 @@ def timestamp(record: Record) -> Iterable[Check]:
         )
     elif problems:
         yield unable(name, problems[0].code, problems[0].message)
-
-
-def log(record: Record) -> Iterable[Check]:
-    anchors = [anchor for anchor in record.manifest.anchors if isinstance(anchor, LogAnchor)]
-    if not anchors:
-        message = "The manifest carries no proof that it was entered in a transparency log."
-        yield unable("log.inclusion", "anchor-missing", message)
-        yield unable("log.checkpoint", "anchor-missing", message)
-        return
-    pairs = [_anchor(record, anchor) for anchor in anchors]
-    rank = (Verdict.FAIL, Verdict.UNABLE, Verdict.PASS)
-    yield min((inclusion for inclusion, _ in pairs), key=lambda check: rank.index(check.verdict))
-    yield min((checkpoint for _, checkpoint in pairs), key=lambda check: rank.index(check.verdict))
-
-
-def _anchor(record: Record, anchor: LogAnchor) -> tuple[Check, Check]:
-    inclusion, checkpoint = "log.inclusion", "log.checkpoint"
-    given = record.inputs.log_public_key
-    known = given is not None and given.strip() == anchor.public_key
-    origin = repr(anchor.origin[:80])
-    note = passed(
-        checkpoint,
-        f"The log {origin} signed its state with the key that was given."
-        if known
-        else f"The log {origin} signed its state with the key that the manifest names; "
-        "no key was given to compare it with.",
-    )
-    if given is not None and not known:
-        note = failed(checkpoint, "log-key", "The log's key in the manifest is not the key that was given.")
-    try:
-        place = verify_inclusion(anchor.proof, record.signed, anchor.public_key)
-    except LogProofError as error:
-        if error.part is ProofPart.INCLUSION:
-            return failed(inclusion, "log-entry", error.message), note
-        return (
-            unable(inclusion, "log-state", "Without a valid signed state of the log, no entry can be shown."),
-            failed(checkpoint, "log-signature", error.message),
-        )
-    if place.origin != anchor.origin:
-        note = failed(
-            checkpoint, "log-origin", f"The proof is of the log {place.origin[:80]!r}, not {origin}."
-        )
-    if (place.index, place.tree_size) != (anchor.index, anchor.tree_size):
-        return (
-            failed(
-                inclusion,
-                "log-place",
-                f"The proof is for entry {place.index} of {place.tree_size}; the manifest says "
-                f"{anchor.index} of {anchor.tree_size}.",
-            ),
-            note,
-        )
-    return passed(inclusion, f"The record is entry {place.index} of the log {origin}."), note

@@ -146,7 +146,7 @@ def sign_sheet(body: SheetBody, identity: Identity) -> Sheet:
         certificates=[f"{part}-----END CERTIFICATE-----\n" for part in _parts(identity.chain_pem)],
         value=base64.b64encode(identity.sign(signed_bytes(body))).decode(),
     )
-    return Sheet(schema=SCHEMA, body=body, signature=signature, timestamps=[])
+    return Sheet.model_validate({"schema": SCHEMA, "body": body, "signature": signature, "timestamps": []})
 
 
 def sheet_bytes(sheet: Sheet) -> bytes:

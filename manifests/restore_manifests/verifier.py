@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from restore_manifests import claim_checks, signer_checks
+from restore_manifests import claim_checks, log_checks, signer_checks
 from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import EvidenceError, ManifestError, RestoreError
 from restore_manifests.pixels import decode_png, pixels_sha256
@@ -48,7 +48,7 @@ def verify_record(inputs: RecordInputs) -> Report:
         (["source.pixels"], lambda: _source_pixels(record)),
         (["maps.edit"], lambda: _map(record, "edit")),
         (["maps.confidence"], lambda: _map(record, "confidence")),
-        (["log.inclusion", "log.checkpoint"], lambda: signer_checks.log(record)),
+        (["log.inclusion", "log.checkpoint"], lambda: log_checks.log(record)),
         (["timestamp"], lambda: signer_checks.timestamp(record)),
         (["model.weights"], lambda: _weights(record)),
         (["recompute.pixels"], lambda: _recompute(record)),

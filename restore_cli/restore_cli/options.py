@@ -15,6 +15,7 @@ __all__ = [
     "LogKey",
     "Model",
     "NoRecompute",
+    "PublicLogKey",
     "Quiet",
     "Revoked",
     "Trust",
@@ -23,6 +24,7 @@ __all__ = [
     "Verbose",
     "examples",
     "log_key_named",
+    "log_keys_named",
     "model_named",
 ]
 
@@ -87,6 +89,16 @@ Model = Annotated[
 ]
 
 
+PublicLogKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--public-log-key",
+        metavar="KEY|FILE",
+        help="Public key of a public log that you trust, or its file; may be given several times.",
+    ),
+]
+
+
 def model_named(model: str | None) -> str | Path | None:
     """A model is named by its id, or by a file if it ends like one or a file of that name is there."""
     return Path(model) if model and (model.endswith(".safetensors") or Path(model).is_file()) else model
@@ -95,6 +107,11 @@ def model_named(model: str | None) -> str | Path | None:
 def log_key_named(key: str | None) -> str | Path | None:
     """A log's key is given as it is, or by the file that holds it."""
     return Path(key) if key and Path(key).is_file() else key
+
+
+def log_keys_named(keys: list[str] | None) -> tuple[str | Path, ...]:
+    """As `log_key_named`, for several."""
+    return tuple(Path(key) if Path(key).is_file() else key for key in keys or ())
 
 
 def examples(*lines: str) -> str:

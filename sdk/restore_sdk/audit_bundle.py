@@ -31,6 +31,7 @@ class Options:
     tsa_trust: Path | None = None
     revoked: Path | None = None
     log_key: str | None = None
+    public_log_keys: tuple[str, ...] = ()
     thumbnails: bool = False
     remembered: bool = False
     """Whether fingerprints are wanted, so that findings can be kept for a later audit."""
@@ -46,7 +47,7 @@ class Options:
             canonical_bytes(
                 {
                     "files": {name: path and sha256_hex(read_file(path)) for name, path in named.items()},
-                    "log_key": self.log_key,
+                    "log_keys": [self.log_key, *self.public_log_keys],
                     "recompute": self.recompute,
                     "thumbnails": self.thumbnails,
                     "versions": {name: _version(name) for name in packages},
@@ -108,6 +109,7 @@ def _item(manifest: Path, path: str, facts: Facts | None, options: Options) -> A
             trust=options.trust,
             recompute=options.recompute,
             log_key=options.log_key,
+            public_log_keys=options.public_log_keys,
             revoked=options.revoked,
             tsa_trust=options.tsa_trust,
         )

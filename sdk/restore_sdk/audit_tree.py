@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +45,7 @@ def audit(
     tsa_trust: Path | None = None,
     revoked: Path | None = None,
     log_key: str | Path | None = None,
+    public_log_keys: Sequence[str | Path] = (),
     thumbnails: bool = False,
     state: Path | None = None,
     reference: Reference | None = None,
@@ -53,7 +54,7 @@ def audit(
 ) -> AuditReport:
     """Verify every bundle below `directory` in `jobs` processes (default: one per processor).
 
-    `trust`, `tsa_trust`, `revoked` and `log_key` are as for `verify`; `thumbnails` adds small pictures for a
+    `trust`, `tsa_trust`, `revoked` and the keys are as for `verify`; `thumbnails` adds small pictures for a
     report. `state` is a file that keeps findings: a bundle whose bytes are all as they were is taken over
     from it, and an audit that was interrupted goes on. `reference` is the period that the other records are
     compared with for drift; without one, the later half is compared with the earlier. `runner` replaces the
@@ -77,6 +78,7 @@ def audit(
         tsa_trust=tsa_trust,
         revoked=revoked,
         log_key=None if log_key is None else load_log_key(log_key),
+        public_log_keys=tuple(load_log_key(key) for key in public_log_keys),
         thumbnails=thumbnails,
         remembered=state is not None,
     )

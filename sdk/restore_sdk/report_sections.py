@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 
 from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import RestoreError
-from restore_manifests.schema import Body, LogAnchor, Manifest, TimestampAnchor
+from restore_manifests.schema import Body, LogAnchor, Manifest, PublicLogAnchor, TimestampAnchor
 from restore_manifests.signing import load_certificates
 from restore_sdk.case_files import CaseFiles
 from restore_sdk.report_pictures import Figure
@@ -204,6 +204,13 @@ def _signature(record: Manifest) -> Table:
                     ("Log", anchor.origin),
                     ("Log: entry, of entries then", f"{anchor.index}, {anchor.tree_size}"),
                     ("Log: public key in the record", anchor.public_key),
+                ]
+            case PublicLogAnchor():
+                entry = f"{anchor.index}, {anchor.tree_size}; SHA-256 {sha256_hex(anchor.entry.encode())}"
+                rows += [
+                    ("Public log", anchor.origin),
+                    (f"Public log: {anchor.format}, entry, of entries then; of its base64 text", entry),
+                    ("Public log: public key in the record", anchor.public_key),
                 ]
             case TimestampAnchor():
                 token = sha256_hex(anchor.token.encode())

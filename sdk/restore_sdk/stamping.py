@@ -7,15 +7,11 @@ not answer, the record is signed all the same and can be stamped later: the sign
 from __future__ import annotations
 
 import base64
-import os
-import urllib.request
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
-from restore_manifests.errors import ManifestError, RestoreError, UndecidableError, UsageError
+from restore_manifests.errors import ManifestError, RestoreError, UndecidableError
 from restore_manifests.schema import (
     MAX_ANCHORS,
     TimestampAnchor,
@@ -23,6 +19,7 @@ from restore_manifests.schema import (
     parse_manifest,
     stamped_bytes,
 )
+from restore_sdk.http_client import check_address, check_online, fetch
 from restore_sdk.output import replace_file
 from restore_sdk.verification import read_file
 
@@ -40,27 +37,17 @@ __all__ = [
 ]
 
 TIMEOUT_SECONDS = 20.0
-_MAX_ANSWER = 1 << 20
 _MAX_MANIFEST = 256 << 20
 
 
 def check_authorities(urls: Sequence[str]) -> tuple[str, ...]:
     """The addresses, each once. Raises UsageError if one is none, or if RESTORE_OFFLINE forbids to ask."""
     for url in urls:
-        try:
-            parts = urlsplit(url)
-            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
-            right = False
-        if not right:
-            raise UsageError(
-                f"{url!r} is not the address of a timestamp authority.",
-                hint="It begins with http:// or https://.",
-            )
-    if urls and os.environ.get("RESTORE_OFFLINE", "") not in ("", "0"):
-        raise UsageError(
-            "RESTORE_OFFLINE is set, so no timestamp authority may be asked.",
-            hint="Leave --tsa out and stamp later with restore log stamp, or unset RESTORE_OFFLINE.",
+        check_address(url, "timestamp authority")
+    if urls:
+        check_online(
+            "timestamp authority",
+            "Leave --tsa out and stamp later with restore log stamp, or unset RESTORE_OFFLINE.",
         )
     return tuple(dict.fromkeys(urls))
 
@@ -137,34 +124,13 @@ def _token(data: bytes, url: str) -> bytes:
     from restore_manifests.timestamp import read_response, stamp_query  # noqa: PLC0415
 
     query = stamp_query(data)
-    return read_response(_post(url, query.request), query)
-
-
-def _post(url: str, body: bytes) -> bytes:
-    """RFC 3161 section 3.4: the request and its answer over HTTP."""
-    request = urllib.request.Request(  # noqa: S310 -- check_authorities lets http and https through only
-        url, body, {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
+    headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
+    answer = fetch(  # RFC 3161 section 3.4: the request and its answer over HTTP
+        url,
+        "timestamp authority",
+        body=query.request,
+        headers=headers,
+        timeout=TIMEOUT_SECONDS,
+        hint="Stamp later with: restore log stamp MANIFEST --tsa URL",
     )
-    try:
-        with _opener().open(request, timeout=TIMEOUT_SECONDS) as response:
-            answer: bytes = response.read(_MAX_ANSWER + 1)
-    except (OSError, HTTPException, ValueError) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", None) or error
-        raise UndecidableError(
-            f"The timestamp authority did not answer ({reason}).",
-            hint="Stamp later with: restore log stamp MANIFEST --tsa URL",
-        ) from error
-    if len(answer) > _MAX_ANSWER:
-        raise UndecidableError("The timestamp authority sent far too much.", hint="Use another authority.")
-    return answer
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """What was asked of one machine is asked of no other."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_NoRedirect)
+    return read_response(answer, query)

@@ -6,6 +6,7 @@ beside the result, and never anywhere else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +37,16 @@ def verify(
     log_key: str | Path | None = None,
     revoked: Path | None = None,
     tsa_trust: Path | None = None,
+    public_log_keys: Sequence[str | Path] = (),
 ) -> Report:
     """Make every check of one record, the ids as in the command contract.
 
     `source` names the original; otherwise it is looked for under its recorded name. `trust` is a PEM file of
     root certificates: without it the signer stays unknown, and the verdict is at best `unable`. `log_key` is
-    the public key of the transparency log, or the file that holds it; `revoked` is a list of certificates
-    that do not count any more. `tsa_trust` is a PEM file of roots that are trusted for timestamps only, those
-    of `trust` are trusted for both. With `recompute` the pixels and maps are made again, which needs the
-    source, the weights and torch.
+    the public key of the transparency log, or the file that holds it, `public_log_keys` those of public logs;
+    `revoked` is a list of certificates that do not count any more. `tsa_trust` is a PEM file of roots that
+    are trusted for timestamps only, those of `trust` are trusted for both. With `recompute` the pixels and
+    maps are made again, which needs the source, the weights and torch.
 
     What is wrong with the record is in the report, never an exception. Raises UsageError if a path given
     names nothing that can be read, LogError if `log_key` is no key, KeyStoreError if `revoked` is no list.
@@ -54,6 +56,7 @@ def verify(
     trust_pem = load_trust(trust) if trust is not None else None
     tsa_pem = load_trust(tsa_trust) if tsa_trust is not None else None
     key = load_log_key(log_key) if log_key is not None else None
+    public_keys = tuple(load_log_key(one) for one in public_log_keys)
     revocations = parse_revocations(_named(revoked, "The revocation list")) if revoked is not None else ()
     given = None if source is None else _named(source, "The source")
     facts: dict[str, Any] = {}
@@ -77,6 +80,7 @@ def verify(
             now=datetime.now(UTC),
             trust_roots_pem=trust_pem,
             log_public_key=key,
+            public_log_keys=public_keys,
             revocations=revocations,
             tsa_roots_pem=tsa_pem,
             **facts,

@@ -12,12 +12,14 @@ from restore_cli.options import (
     Json,
     LogKey,
     NoRecompute,
+    PublicLogKey,
     Quiet,
     Revoked,
     Trust,
     TsaTrust,
     Verbose,
     log_key_named,
+    log_keys_named,
 )
 from restore_cli.terminal import Terminal
 
@@ -56,6 +58,7 @@ def audit(
     tsa_trust: TsaTrust = None,
     revoked: Revoked = None,
     log_key: LogKey = None,
+    public_log_key: PublicLogKey = None,
     no_recompute: NoRecompute = False,
     force: Force = False,
     json: Json = False,
@@ -82,6 +85,7 @@ def audit(
             tsa_trust=tsa_trust,
             revoked=revoked,
             log_key=log_key_named(log_key),
+            public_log_keys=log_keys_named(public_log_key),
             thumbnails=any(path.suffix == ".html" for path in reports),
             state=state,
             reference=Reference.parse(reference) if reference is not None else None,

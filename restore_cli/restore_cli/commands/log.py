@@ -284,6 +284,39 @@ def stamp(
     return stamp_records(terminal, manifests, tsa)
 
 
+@app.command(
+    "anchor",
+    epilog=examples(
+        "restore log anchor *.manifest.json --rekor https://rekor.example.com --log-key rekor.pub",
+        "restore log anchor *.manifest.json --tessera https://log.example.com --log-key log.pub",
+    ),
+)
+def anchor(
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Signed records.")],
+    rekor: Annotated[
+        str | None, typer.Option(metavar="URL", help="A Rekor of version 2, over the network.")
+    ] = None,
+    tessera: Annotated[
+        str | None, typer.Option(metavar="URL", help="A tlog-tiles log with POST /add, over the network.")
+    ] = None,
+    read_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where that log's tiles are, if elsewhere.")
+    ] = None,
+    log_key: LogKey = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Enter the hashes of records in a public log, and add its checked proofs to the manifests.
+
+    Exit code 3: the log did not answer, or its answer did not hold.
+    """
+    from restore_cli.log_anchoring import anchor_records, public_log  # noqa: PLC0415
+
+    log = public_log(rekor, tessera, read_url, log_key_named(log_key))
+    return anchor_records(Terminal(json, quiet, verbose), manifests, log)
+
+
 def _text(path: Path) -> str:
     from restore_manifests.errors import UsageError  # noqa: PLC0415
 

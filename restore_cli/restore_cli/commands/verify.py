@@ -11,12 +11,14 @@ from restore_cli.options import (
     Json,
     LogKey,
     NoRecompute,
+    PublicLogKey,
     Quiet,
     Revoked,
     Trust,
     TsaTrust,
     Verbose,
     log_key_named,
+    log_keys_named,
 )
 from restore_cli.terminal import Terminal
 
@@ -38,6 +40,7 @@ def verify(
     ] = None,
     trust: Trust = None,
     log_key: LogKey = None,
+    public_log_key: PublicLogKey = None,
     tsa_trust: TsaTrust = None,
     revoked: Revoked = None,
     no_recompute: NoRecompute = False,
@@ -60,6 +63,7 @@ def verify(
         trust=trust,
         recompute=not no_recompute,
         log_key=log_key_named(log_key),
+        public_log_keys=log_keys_named(public_log_key),
         revoked=revoked,
         tsa_trust=tsa_trust,
     )

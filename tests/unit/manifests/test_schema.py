@@ -56,7 +56,7 @@ def test_schema_file_is_current() -> None:
 
 def test_every_member_is_required() -> None:
     definitions = schema.json_schema()["$defs"]
-    assert len(definitions) == 20
+    assert len(definitions) == 21
     for name, definition in definitions.items():
         assert set(definition["required"]) == set(definition["properties"]), name
         assert definition["additionalProperties"] is False, name
