@@ -11,6 +11,7 @@ import numpy as np
 from restore_manifests.errors import RestoreError, UndecidableError
 from restore_manifests.pixels import decode_png, pixels_sha256
 from restore_manifests.record import Recomputation
+from restore_sdk.consistency import measure_consistency
 from restore_sdk.estimates import abstentions, describe
 from restore_sdk.executors import make_executor
 from restore_sdk.external_step import OPERATION, recorded_external
@@ -76,6 +77,11 @@ def _contradicted(
         yield "whether and why the tool abstained is another"
     if body.maps.edit and body.maps.edit.statistics != statistics:
         yield "the statistics of its edit map are others"
+    if body.result.consistency is not None:  # earlier records do not state it
+        again = measure_consistency(evidence.pixels, executed.pixels, degradation)
+        stated = [finding for finding in body.findings if finding.checker == "consistency"]
+        if again is None or (again.figures, [again.finding()]) != (body.result.consistency, stated):
+            yield "its consistency with the source is another"
 
 
 def _runner(step: Step, body: Body, programs: list[Program]) -> Executor | ExternalModel:

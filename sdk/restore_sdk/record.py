@@ -30,6 +30,7 @@ from restore_manifests.schema import (
     recorded_name,
 )
 from restore_manifests.signing import sign_manifest
+from restore_sdk.consistency import measure_consistency
 from restore_sdk.evidence import Evidence
 from restore_sdk.home import restore_home
 from restore_sdk.maps import EDIT_MAP_METHOD, edit_map
@@ -86,6 +87,9 @@ def make_record(
         }
         confidence = _map(name, executed.confidence, png, CONFIDENCE_METHOD, NO_GUARANTEE, statistics_of_it)
     samples = executed.samples
+    consistency = None
+    if job.request.arithmetic == "exact":  # else another machine would find other figures
+        consistency = measure_consistency(evidence.pixels, executed.pixels, degradation)
     body = Body(
         id=str(uuid.uuid4()),
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -105,13 +109,16 @@ def make_record(
             height=height,
             channels=1 if samples.ndim == 2 else samples.shape[2],
             bits=evidence.bits,
-            consistency=None,
+            consistency=consistency.figures if consistency else None,
         ),
         maps=Maps(
             edit=_map(edit_name, changed, edit_png, EDIT_MAP_METHOD, None, statistics),
             confidence=confidence,
         ),
-        findings=_findings(job, evidence, reasons),
+        findings=[
+            *_findings(job, evidence, reasons),
+            *([consistency.finding()] if consistency else []),
+        ],
         label=job.model.label,
         ingredients=source_ancestors(evidence.data, evidence.mime),
     )
