@@ -17,7 +17,7 @@ from torch.nn import functional
 from restore_models.network import relative_positions, window_mask
 from restore_models.program import EXP_STEPS, PROBABILITY_ONE, Instruction, Op, Program
 
-__all__ = ["TorchExecutor"]
+__all__ = ["TorchExecutor", "join_windows", "split_windows"]
 
 
 _TOGETHER = 8
@@ -143,7 +143,7 @@ class TorchExecutor:
         rows, columns = -(-(height + offset) // window), -(-(width + offset) // window)
         pads = (offset, columns * window - width - offset, offset, rows * window - height - offset)
         inside = window_mask(height, width, window, offset).to(self.device)
-        q, k, v = (_windows(tensor, step, pads, rows, columns) for tensor in (query, key, value))
+        q, k, v = (split_windows(tensor, step, pads, rows, columns) for tensor in (query, key, value))
         mixed = torch.empty_like(v)
         bias = self._bias[step.name]
         whole = inside.all(dim=1)
@@ -155,11 +155,8 @@ class TorchExecutor:
                 part = slice(image * count + start, image * count + stop)
                 outside = None if bool(whole[start:stop].all()) else ~inside[start:stop]
                 mixed[part] = self._mix(step, q[part], k[part], v[part], bias, outside)
-        mixed = mixed.reshape(batch, rows, columns, step.heads, window, window, -1)
-        mixed = mixed.permute(0, 3, 6, 1, 4, 2, 5).reshape(
-            batch, step.channels, rows * window, columns * window
-        )
-        result = mixed[:, :, offset : offset + height, offset : offset + width]
+        joined = join_windows(mixed, step, batch, rows, columns)
+        result = joined[:, :, offset : offset + height, offset : offset + width]
         return result.contiguous(memory_format=torch.channels_last)
 
     def _mix(
@@ -213,7 +210,9 @@ def _stride_and_edge(kernel: int) -> tuple[int, int]:
     return (2, 0) if kernel == 2 else (1, kernel // 2)
 
 
-def _windows(source: Tensor, step: Instruction, pads: tuple[int, ...], rows: int, columns: int) -> Tensor:
+def split_windows(
+    source: Tensor, step: Instruction, pads: tuple[int, ...], rows: int, columns: int
+) -> Tensor:
     """(batch, channels, h, w) -> (batch * windows, heads, window^2, depth)."""
     batch = source.shape[0]
     padded = functional.pad(source, pads) if any(pads) else source
@@ -221,3 +220,10 @@ def _windows(source: Tensor, step: Instruction, pads: tuple[int, ...], rows: int
     split = padded.reshape(batch, step.heads, depth, rows, step.window, columns, step.window)
     split = split.permute(0, 3, 5, 1, 4, 6, 2)
     return split.reshape(batch * rows * columns, step.heads, step.window**2, depth)
+
+
+def join_windows(mixed: Tensor, step: Instruction, batch: int, rows: int, columns: int) -> Tensor:
+    """The reverse of `split_windows`, the padding still there."""
+    mixed = mixed.reshape(batch, rows, columns, step.heads, step.window, step.window, -1)
+    mixed = mixed.permute(0, 3, 6, 1, 4, 2, 5)
+    return mixed.reshape(batch, step.channels, rows * step.window, columns * step.window)

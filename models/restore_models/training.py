@@ -27,9 +27,12 @@ from restore_models.degradations import downscale, gaussian_noise, jpeg, quantis
 from restore_models.losses import fidelity_loss, pinball_loss
 from restore_models.network import RestorationNet, from_network_units, to_network_units
 from restore_models.optimiser import ParameterOptimiser
+from restore_models.quantised_network import QuantisedNetwork
 from restore_models.training_config import TrainingConfig
 
 __all__ = ["TrainingResult", "has_fast_bf16", "learning_rate", "train_restoration"]
+
+_CALIBRATION_BATCHES = 4
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with the step, the number of steps, and the latest figures."""
@@ -79,6 +82,19 @@ class _Trainer:
         self.step = 0
         self.log: list[dict[str, float]] = []
         self.bf16 = has_fast_bf16() if config.bf16 is None else config.bf16
+        self.quantised = QuantisedNetwork(self.network) if config.quantised else None
+        if self.quantised is not None:
+            self.bf16 = False  # whose 8 bits would drown the rounding that is to be learned
+
+    def calibrate(self, batches: list[Tensor]) -> None:
+        """Where the rounding is trained through and it is time: at the first step, and at every checkpoint.
+
+        A resumed run begins at a checkpoint, so it calibrates at the same steps.
+        """
+        if self.quantised is not None and (
+            not self.quantised.calibrated or self.step % self.config.checkpoint_every == 0
+        ):
+            self.quantised.calibrate(batches)
 
     def advance(self, batch: Batch) -> Tensor:
         """One optimiser step; returns the losses (fidelity, interval, estimate) without waiting for them."""
@@ -86,7 +102,7 @@ class _Trainer:
         degraded = self._tensor(to_network_units(torch.from_numpy(batch.degraded)))
         targets = torch.from_numpy(batch.estimates).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            outputs = self.network(degraded)
+            outputs = self.network(degraded) if self.quantised is None else self.quantised(degraded)
         point = degraded + outputs["residual"].float()
         fidelity = fidelity_loss(self.config.loss, point - clean, balance=self.config.balance)
         interval = pinball_loss(outputs["interval"].float(), point, clean)
@@ -243,6 +259,7 @@ def train_restoration(
         grey_share=config.grey_share,
         detail_choices=config.detail_choices,
     )
+    calibration = _calibration_batches(data, photographs, config) if config.quantised else []
     size = -(-config.patch // trainer.network.graph.multiple) * trainer.network.graph.multiple
     smoothed: Tensor | None = None
     metrics: dict[str, float] = {}
@@ -253,6 +270,7 @@ def train_restoration(
             for step in range(trainer.step, min(trainer.step + 3, config.steps))
         ]
         while trainer.step < config.steps:
+            trainer.calibrate(calibration)
             batch = ahead.pop(0).result()
             upcoming = trainer.step + 3
             if upcoming < config.steps:
@@ -273,6 +291,24 @@ def train_restoration(
     if not metrics:
         metrics = trainer.evaluate(cases)
     return TrainingResult(latest, trainer.step, metrics)
+
+
+def _calibration_batches(
+    data: Path, photographs: list[NDArray[np.uint8]], config: TrainingConfig
+) -> list[Tensor]:
+    """Degraded held-out patches, the same in every run of this configuration."""
+    source = PatchSource(
+        _validation_photographs(data, photographs),
+        seed=config.seed + 1000,
+        shares=config.shares(),
+        page_share=config.page_share,
+        grey_share=config.grey_share,
+        detail_choices=config.detail_choices,
+    )
+    return [
+        to_network_units(torch.from_numpy(source.batch(step, config.batch, config.patch).degraded))
+        for step in range(_CALIBRATION_BATCHES)
+    ]
 
 
 def _validation_photographs(data: Path, training: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:

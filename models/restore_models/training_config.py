@@ -44,6 +44,9 @@ class TrainingConfig(BaseModel):
     interval_weight: float = Field(default=0.05, ge=0)
     """Weight of the pinball loss of the 5 % and 95 % quantiles."""
     estimate_weight: float = Field(default=0.01, ge=0)
+    quantised: bool = False
+    """Train through the rounding of the future integer program, calibrated again at every checkpoint; for
+    fine-tuning with `--start`, in float32."""
     bf16: bool | None = None
     """bfloat16 products; None: only where the processor has them."""
     detail_choices: int = Field(default=1, ge=1)

@@ -24,6 +24,7 @@ def train(
     resume: bool = False,
     start: Path | None = None,
     steps: int | None = None,
+    quantised: bool = False,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Trains one phase and exports the integer program when it is finished.
@@ -36,6 +37,7 @@ def train(
         resume: go on from the checkpoint in `out`.
         start: averaged weights of an earlier run (its `average.safetensors`) to begin from.
         steps: overrides the number of steps in the configuration.
+        quantised: train through the rounding of the integer program, whatever the configuration says.
         progress: called with step, steps and the latest figures.
 
     Returns:
@@ -54,8 +56,8 @@ def train(
     from restore_models.training_config import load_config  # noqa: PLC0415
 
     settings = load_config(config)
-    if steps is not None:
-        settings = settings.model_copy(update={"steps": steps})
+    given = {"steps": steps, "quantised": quantised or None}
+    settings = settings.model_copy(update={name: v for name, v in given.items() if v is not None})
     folder = out if out is not None else restore_home() / "training" / "phase-0"
     result = train_restoration(settings, data=data, out=folder, resume=resume, start=start, progress=progress)
     model = folder / "model.safetensors"

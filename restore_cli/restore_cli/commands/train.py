@@ -25,6 +25,10 @@ def train(
         Path | None, typer.Option(metavar="FILE", help="Begin from the average.safetensors of another run.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps.")] = None,
+    quantised: Annotated[
+        bool,
+        typer.Option("--quantised", help="Fine-tune through the rounding of the integer program."),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -40,7 +44,15 @@ def train(
             progress(f"step {step} of {total}: {said}", step / max(total, 1))
 
         done = work(
-            phase, config=config, data=data, out=out, resume=resume, start=start, steps=steps, progress=tell
+            phase,
+            config=config,
+            data=data,
+            out=out,
+            resume=resume,
+            start=start,
+            steps=steps,
+            quantised=quantised,
+            progress=tell,
         )
     terminal.document(done)
     terminal.table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,11 +46,13 @@ def photographs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"optimiser": "muon", "detail_choices": 2}, {"quantised": True}], ids=str
+)
 def test_resumed_run_equals_unbroken_run(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: str
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
-    config = CONFIG.model_copy(update={"optimiser": optimiser, "detail_choices": 2})
+    config = CONFIG.model_copy(update=settings)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train_restoration(config, data=photographs, out=whole, resume=False)
     save = training.save_checkpoint
