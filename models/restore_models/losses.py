@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["QUANTILES", "fidelity_loss", "pinball_loss"]
+__all__ = ["QUANTILES", "detail_loss", "fidelity_loss", "frequency_loss", "pinball_loss", "ssim_loss"]
 
 QUANTILES = (0.05, 0.95)
 """What the two halves of the interval head aim at."""
 
+
+_RANGE = 1020 / 512
+"""From black to white in network units."""
 
 _FLOOR = 0.005
 """Loss below which an image gets no further weight: about one 8-bit level."""
@@ -32,6 +35,51 @@ def fidelity_loss(kind: str, difference: Tensor, *, balance: float = 0.0) -> Ten
     each = values.mean(dim=(1, 2, 3))
     weights = (each.detach() + _FLOOR).pow(-balance)
     return (each * weights / weights.mean()).mean()
+
+
+def detail_loss(point: Tensor, truth: Tensor, *, ssim: float, frequency: float) -> Tensor | float:
+    """`ssim_loss` and `frequency_loss` by their weights; a term of weight zero is not computed."""
+    loss: Tensor | float = 0.0
+    if ssim:
+        loss = loss + ssim * ssim_loss(point, truth)
+    if frequency:
+        loss = loss + frequency * frequency_loss(point - truth)
+    return loss
+
+
+def ssim_loss(point: Tensor, truth: Tensor) -> Tensor:
+    """1 minus the mean structural similarity (Wang et al. 2004) of (batch, 3, h, w), h and w at least 11.
+
+    Windows are Gaussian, 11x11 with 1.5 pixels, and lie inside the image; each channel counts alike. The
+    range of the samples is that of `network.to_network_units`, 1020 / 512.
+    """
+    channels = point.shape[1]
+    places = torch.arange(11, device=point.device, dtype=point.dtype) - 5
+    line = torch.exp(-(places**2) / (2 * 1.5**2))
+    line = line / line.sum()
+
+    def mean(values: Tensor) -> Tensor:
+        """Over each window, along one side after the other."""
+        across = functional.conv2d(values, line.expand(channels, 1, 1, 11), groups=channels)
+        return functional.conv2d(across, line[:, None].expand(channels, 1, 11, 1), groups=channels)
+
+    one, other = mean(point), mean(truth)
+    one_variance = mean(point * point) - one * one
+    other_variance = mean(truth * truth) - other * other
+    covariance = mean(point * truth) - one * other
+    c1, c2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
+    similarity = (2 * one * other + c1) * (2 * covariance + c2)
+    similarity = similarity / ((one * one + other * other + c1) * (one_variance + other_variance + c2))
+    return 1 - similarity.mean()
+
+
+def frequency_loss(difference: Tensor) -> Tensor:
+    """Mean magnitude of the parts of the Fourier transform of (batch, 3, h, w) (Cho et al. 2021, MIMO-UNet).
+
+    The transform is orthonormal, so that a weight means the same for patches of any size.
+    """
+    spectrum = torch.fft.rfft2(difference, norm="ortho")
+    return torch.view_as_real(spectrum).abs().mean()
 
 
 def pinball_loss(interval: Tensor, point: Tensor, truth: Tensor) -> Tensor:

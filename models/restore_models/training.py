@@ -24,7 +24,7 @@ from restore_models.architecture import PRESETS, Architecture
 from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
 from restore_models.data import Batch, PatchSource, detail, held_out, load_photographs
 from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
-from restore_models.losses import fidelity_loss, pinball_loss
+from restore_models.losses import detail_loss, fidelity_loss, pinball_loss
 from restore_models.network import RestorationNet, from_network_units, to_network_units
 from restore_models.optimiser import ParameterOptimiser
 from restore_models.quantised_network import QuantisedNetwork
@@ -109,6 +109,9 @@ class _Trainer:
         said = outputs["estimate"].float().mean(dim=(2, 3))
         estimate = functional.smooth_l1_loss(said, targets, beta=0.1)
         loss = fidelity + self.config.interval_weight * interval + self.config.estimate_weight * estimate
+        loss = loss + detail_loss(
+            point, clean, ssim=self.config.ssim_weight, frequency=self.config.frequency_weight
+        )
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)

@@ -41,6 +41,10 @@ class TrainingConfig(BaseModel):
     loss: Literal["charbonnier", "l1", "l2"] = "charbonnier"
     balance: float = Field(default=0.0, ge=0, le=1)
     """0: every pixel counts alike; 1: every image counts by its relative gain; see `losses.fidelity_loss`."""
+    ssim_weight: float = Field(default=0.0, ge=0)
+    """Weight of one minus the structural similarity; 0.1 is a usual one."""
+    frequency_weight: float = Field(default=0.0, ge=0)
+    """Weight of the loss on the Fourier transform; 0.05 is a usual one."""
     interval_weight: float = Field(default=0.05, ge=0)
     """Weight of the pinball loss of the 5 % and 95 % quantiles."""
     estimate_weight: float = Field(default=0.01, ge=0)

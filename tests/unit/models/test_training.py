@@ -93,6 +93,21 @@ def test_new_run_starts_from_the_average_of_another(photographs: Path, tmp_path:
         )
 
 
+@pytest.mark.parametrize("term", ["ssim_weight", "frequency_weight"])
+def test_terms_of_the_loss_reach_the_weights(photographs: Path, tmp_path: Path, term: str) -> None:
+    plain, with_term = (
+        train_restoration(
+            CONFIG.model_copy(update={"steps": 2, term: weight}),
+            data=photographs,
+            out=tmp_path / f"{weight}",
+            resume=False,
+        )
+        for weight in (0.0, 0.5)
+    )
+    one, other = (load_checkpoint(run.checkpoint).group("weights") for run in (plain, with_term))
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
 def test_loss_falls(photographs: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 60, "checkpoint_every": 20, "learning_rate": 3e-3})
     result = train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
