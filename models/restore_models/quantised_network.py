@@ -3,8 +3,8 @@
 Runs a program's own list of instructions in float32 on the parameters that are being trained: weights are
 rounded to the program's steps and results to their exponents and ranges. What comes out are the program's
 integers themselves, as fractions, so that training sees what the integers will do. Gradients pass the
-rounding as if it were not there (straight-through estimator, Bengio et al. 2013) and stop where a range clips. Steps
-and exponents are those of the last calibration.
+rounding as if it were not there (straight-through estimator, Bengio et al. 2013) and stop where a range
+clips. Steps and exponents are those of the last calibration.
 """
 
 from __future__ import annotations
