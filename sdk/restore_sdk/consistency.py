@@ -42,6 +42,8 @@ _BLOCKS_ALLOWED = 1_000
 _LEAST_BLUR = 0.5
 """Pixels; a narrower blur leaves an image as it is."""
 _LEAST_REDUCTION = 1.5
+_BAND = 256
+"""Rows of the source worked on at a time, a multiple of 8: memory does not grow with the image."""
 
 # 8192 times the orthonormal DCT-II of length 8, rounded: c4 of the first row, then c1 to c7.
 _C1, _C2, _C3, _C4, _C5, _C6, _C7 = 4017, 3784, 3406, 2896, 2276, 1567, 799
@@ -106,6 +108,23 @@ class Consistency:
         )
 
 
+@dataclass
+class _Sums:
+    """What one way of degrading leaves, over the bands so far."""
+
+    energy: int = 0
+    blocks: int = 0
+    outside: int = 0
+    worst: int = 0
+
+    def add(self, remainder: Integers, block_bound: int) -> None:
+        self.energy += sum(int(block) for block in (remainder * remainder).sum(axis=(1, 2)))
+        deviations = np.abs(remainder[:, 0, 0]) * 1000 // (8 * _LEVEL)
+        self.blocks += deviations.size
+        self.outside += int((deviations > block_bound).sum())
+        self.worst = max(self.worst, int(deviations.max()))
+
+
 def measure_consistency(
     source: NDArray[Any], result: NDArray[Any], degradation: Mapping[str, Degradation]
 ) -> Consistency | None:
@@ -121,24 +140,24 @@ def measure_consistency(
     """
     if "noise_sigma" not in degradation:
         return None
-    truth, restored = _luma(source), _luma(result)
-    factor = restored.shape[0] // truth.shape[0]
-    restored = _reduced(restored, factor)
+    factor = result.shape[0] // source.shape[0]
+    height, width = source.shape[:2]
     allowance = _allowance(degradation)
-    best: tuple[int, str, Integers] | None = None
-    for applied, again in _degraded(restored, degradation):
-        remainder = _remainder(again - truth, allowance)
-        energy = sum(int(block) for block in (remainder * remainder).sum(axis=(1, 2)))
-        if best is None or energy < best[0]:
-            best = (energy, applied, remainder[:, 0, 0].copy())
-    assert best is not None  # noqa: S101 -- there is always one candidate
-    energy, applied, direct = best
     sigma = round(degradation["noise_sigma"].high * 1000)
     bound, block_bound = sigma * 5 // 4 + _SLACK, sigma // 2 + _SLACK  # 4 sigma of a mean of 64
-    rms = isqrt(energy * 1_000_000 // (truth.size * _LEVEL**2))
-    deviations = np.abs(direct) * 1000 // (8 * _LEVEL)
-    outside = int((deviations > block_bound).sum()) * 1_000_000 // deviations.size
-    worst = int(deviations.max())
+    margin = _margin(degradation)
+    sums: dict[str, _Sums] = {}
+    for top in range(0, height, _BAND):
+        bottom = min(top + _BAND, height)
+        first, last = max(0, top - margin), min(height, bottom + margin)
+        truth = _luma(source[top:bottom])
+        restored = _reduced(_luma(result[first * factor : last * factor]), factor)
+        for applied, again in _degraded(restored, degradation):
+            remainder = _remainder(again[top - first : bottom - first] - truth, allowance)
+            sums.setdefault(applied, _Sums()).add(remainder, block_bound)
+    applied, least = min(sums.items(), key=lambda item: item[1].energy)  # the first of equals
+    rms = isqrt(least.energy * 1_000_000 // (height * width * _LEVEL**2))
+    outside, worst = least.outside * 1_000_000 // least.blocks, least.worst
     figures = {
         "residual_rms": rms / 1000,
         "residual_bound": bound / 1000,
@@ -148,6 +167,12 @@ def measure_consistency(
     }
     within = rms <= bound and outside <= _BLOCKS_ALLOWED and worst <= 2 * block_bound
     return Consistency(figures, applied, within)
+
+
+def _margin(degradation: Mapping[str, Degradation]) -> int:
+    """Rows beyond a band that degrading it looks at: a multiple of 8, which every reduction divides."""
+    blur = degradation["blur_sigma"].value if "blur_sigma" in degradation else 0.0
+    return max(16, -(-_reach(round(blur * 100)) // 8) * 8)
 
 
 def _luma(samples: NDArray[Any]) -> Integers:
@@ -192,6 +217,10 @@ def _reduced_and_enlarged(image: Integers, factor: int) -> Integers:
     return large[:height, :width].astype(np.int64)
 
 
+def _reach(hundredths: int) -> int:
+    return 3 * hundredths // 100 + 1
+
+
 @functools.lru_cache(maxsize=8)
 def _kernel(hundredths: int) -> tuple[int, ...]:
     """65536 times a Gaussian of that many hundredths of a pixel at 0, 1, 2, ... pixels.
@@ -200,7 +229,7 @@ def _kernel(hundredths: int) -> tuple[int, ...]:
     """
     context = Context(prec=28)
     sigma = Decimal(hundredths) / 100
-    reach = 3 * hundredths // 100 + 1
+    reach = _reach(hundredths)
     weights = [context.exp(-(Decimal(x) ** 2) / (2 * sigma * sigma)) * 65536 for x in range(reach + 1)]
     return tuple(int(weight.to_integral_value(context=context)) for weight in weights)
 

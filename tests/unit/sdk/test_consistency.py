@@ -131,6 +131,23 @@ def test_any_size_can_be_checked(shape: tuple[int, int]) -> None:
     assert found.figures["residual_rms"] == 0.0
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize("said", [estimate(blur=6.0), estimate(reduction=4.0, quality=20), estimate(noise=9)])
+def test_bands_do_not_show(
+    clean: np.ndarray, monkeypatch: pytest.MonkeyPatch, said: dict[str, Degradation], factor: int
+) -> None:
+    source = noisy(clean, 9)[:157]
+    result = np.repeat(np.repeat(source, factor, 0), factor, 1)
+    result[40:60, 70:90] += 30
+    found = []
+    for band in (8, 24, 4096):
+        monkeypatch.setattr(consistency, "_BAND", band)
+        found.append(measure_consistency(source, result, said))
+    assert found[0] == found[1] == found[2]
+    assert found[0] is not None
+    assert not found[0].within
+
+
 def test_nothing_is_said_without_an_estimate(clean: np.ndarray) -> None:
     assert measure_consistency(clean, clean, {}) is None
 
