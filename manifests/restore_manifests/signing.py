@@ -157,7 +157,10 @@ def signature_problem(signature: Signature, data: bytes, leaf: x509.Certificate)
         return Problem("signature-form", "The signature is not base64 text.")
     if base64.b64encode(value).decode() != signature.value:
         return Problem("signature-form", "The signature is not in its plain base64 form.")
-    key = leaf.public_key()
+    try:
+        key = leaf.public_key()
+    except _UNREADABLE as error:  # a point that is not on its curve, for one
+        return Problem("certificate-form", f"The key of the signer's certificate cannot be read: {error}.")
     if (found := algorithm_of(key)) != signature.algorithm:
         return Problem(
             "algorithm", f"The signature says {signature.algorithm}, the certificate's key is for {found}."

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +40,21 @@ PLAIN_USAGE = dict.fromkeys(
     ),
     False,
 )
+
+
+def test_a_key_that_is_not_on_its_curve_is_a_problem(tmp_path: Path) -> None:
+    """Found by fuzzing: the library reads such a certificate, and raises only when the key is asked for."""
+    identity = create_identity(tmp_path, name="L", passphrase=None, unprotected=True)
+    der = bytearray(identity.chain[0].public_bytes(Encoding.DER))
+    point = identity.chain[0].public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    der[der.index(point) + 5] ^= 1
+    leaf = x509.load_der_x509_certificate(bytes(der))
+    value = base64.b64encode(identity.sign(b"data")).decode()
+    signature = Signature(scope="body", algorithm="ES256", certificates=["x"], value=value)
+    assert signature_problem(signature, b"data", identity.chain[0]) is None
+    problem = signature_problem(signature, b"data", leaf)
+    assert problem is not None
+    assert problem.code == "certificate-form"
 
 
 class Authority:
