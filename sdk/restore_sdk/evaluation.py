@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from restore_manifests.errors import UsageError
+from restore_manifests.errors import ModelError, UsageError
 from restore_sdk.models import models_folder
 from restore_sdk.single_file import check_place, write_file
+
+if TYPE_CHECKING:
+    from restore_models.program import Program
 
 __all__ = ["evaluate"]
 
@@ -36,9 +39,10 @@ def evaluate(
         progress: called with the finished share, 0 to 1.
 
     Returns:
-        `suite`, `model`, `arithmetic`; `rows`: dataset, setting, psnr (dB), ssim, the same of the input, the
-        suite's own figures, and the number of images; `notes`: what the figures are and what was left out;
-        `texts`: text as it was read, by image and setting; `report`: its path or None.
+        `suite`, `model`, `arithmetic`; `gmacs`, billions of multiply-adds for 256 x 256 pixels (None for a
+        model whose architecture is not ours); `rows`: dataset, setting, psnr (dB), ssim, the same of the
+        input, the suite's own figures, and the number of images; `notes`: what the figures are and what was
+        left out; `texts`: text as it was read, by image and setting; `report`: its path or None.
 
     Raises:
         UsageError: for an unknown suite or arithmetic, a folder without images, or a report that is there.
@@ -55,7 +59,9 @@ def evaluate(
     from restore_models.zoo import open_any  # noqa: PLC0415
 
     found, opened = open_any(model, models_folder())
+    gmacs = None
     if isinstance(opened, Program):
+        gmacs = _gmacs(opened)
         subject = TorchRunner(opened, exact=arithmetic == "exact")
         measured = evaluate_suite(suite, images, subject, progress)
     else:
@@ -65,6 +71,7 @@ def evaluate(
         "suite": suite,
         "model": found.id,
         "arithmetic": arithmetic,
+        "gmacs": gmacs,
         "rows": [row.to_json() for row in measured.rows],
         "notes": measured.notes,
         "texts": [asdict(reading) for reading in measured.readings],
@@ -76,3 +83,14 @@ def evaluate(
         page = render_evaluation(document)
         write_file(report, page.encode("utf-8", "backslashreplace"), force=force)
     return document
+
+
+def _gmacs(program: Program) -> float | None:
+    from restore_models.architecture import Architecture  # noqa: PLC0415
+    from restore_models.cost import multiply_adds  # noqa: PLC0415
+
+    try:
+        shape = Architecture.from_dict(program.notes["architecture"])
+    except (KeyError, TypeError, ModelError):  # notes of a program that others made
+        return None
+    return round(multiply_adds(shape) / 1e9, 2)

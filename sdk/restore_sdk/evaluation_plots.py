@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from restore_sdk.published import Published
+from restore_sdk.published import GMACS, Published
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ _INK, _SOFT, _LINE, _OURS, _INPUT = "#1f2430", "#667085", "#d8dce3", "#0b5fd6", 
 _PEERS = ("#b45309", "#7c3aed", "#0f766e", "#be123c", "#4d7c0f", "#a21caf", "#0369a1", "#854d0e")
 _WIDTH, _HEIGHT = 7.2, 3.9
 _NUMBER = re.compile(r"^(?:sigma |quality |x)(\d+)$")
+_TYPICAL = "sigma 25"
 _AXES = {"gaussian": "noise, sigma of 255", "jpeg": "JPEG quality", "sr": "enlargement, times"}
 _QUANTITIES = {
     "noise_sigma": "noise, 8-bit levels",
@@ -41,8 +42,13 @@ class Plot:
     svg: bytes
 
 
-def draw_plots(suite: str, rows: list[dict[str, Any]], peers: list[Published]) -> list[Plot] | None:
-    """The plots of a suite's rows; None where matplotlib is not installed."""
+def draw_plots(
+    suite: str, rows: list[dict[str, Any]], peers: list[Published], gmacs: float | None = None
+) -> list[Plot] | None:
+    """The plots of a suite's rows; None where matplotlib is not installed.
+
+    With `gmacs`, billions of multiply-adds of the model at 256 x 256, quality is also set against cost.
+    """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 -- an extra
     except ImportError:
@@ -64,6 +70,12 @@ def draw_plots(suite: str, rows: list[dict[str, Any]], peers: list[Published]) -
             _distances(several[1], suite, rows, peers)
             caption += " Right: what others published (not measured here), above or below this model."
         plots.append(Plot(caption, _svg(made)))
+        costs = [peer for peer in peers if peer.method in GMACS and _TYPICAL in peer.psnr]
+        if gmacs and costs:
+            made, (axes,) = figure()
+            _costs(axes, next(row["psnr"] for row in rows if row["setting"] == _TYPICAL), gmacs, costs)
+            caption = f"PSNR at {_TYPICAL} against cost. Grey: published by others, not measured here."
+            plots.append(Plot(caption, _svg(made)))
     elif suite == "estimate":
         made, several = figure(columns=len(_QUANTITIES))
         for axes, (name, label) in zip(several, _QUANTITIES.items(), strict=True):
@@ -150,6 +162,32 @@ def _distances(axes: Axes, suite: str, rows: list[dict[str, Any]], peers: list[P
     axes.set_xticks(places)
     axes.set_xlabel(_AXES[suite], color=_INK, fontsize=9)
     axes.set_ylabel("published by others minus this model, dB", color=_INK, fontsize=9)
+
+
+def _costs(axes: Axes, psnr: float, gmacs: float, peers: list[Published]) -> None:
+    for peer in peers:
+        place = (GMACS[peer.method], peer.psnr[_TYPICAL])
+        axes.plot(*place, marker="o", markersize=6, color=_INPUT, linestyle="")
+        axes.annotate(peer.method, place, (6, -10), textcoords="offset points", fontsize=8, color=_SOFT)
+    axes.plot(gmacs, psnr, marker="o", markersize=8, color=_OURS, linestyle="")
+    axes.annotate(
+        "this model",
+        (gmacs, psnr),
+        (8, -3),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=_OURS,
+        weight="bold",
+    )
+    axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.15)
+    ticks = [5, 10, 20, 50, 100, 200, 500, 1000]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    costs = [gmacs, *(GMACS[peer.method] for peer in peers)]
+    axes.set_xlim(min(costs) / 1.6, max(costs) * 1.9)
+    axes.set_xlabel("billions of multiply-adds, 256 x 256 pixels", color=_INK, fontsize=9)
+    axes.set_ylabel("PSNR, dB", color=_INK, fontsize=9)
 
 
 def _places(rows: list[dict[str, Any]]) -> list[float]:

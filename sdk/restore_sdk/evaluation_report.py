@@ -22,7 +22,7 @@ def render_evaluation(document: dict[str, Any], *, now: datetime | None = None) 
     rows: list[dict[str, Any]] = document["rows"]
     dataset, images = str(rows[0]["dataset"]), int(rows[0]["images"])
     peers = published_for(document["suite"], dataset, images)
-    plots = draw_plots(document["suite"], rows, peers)
+    plots = draw_plots(document["suite"], rows, peers, document.get("gmacs"))
     notes = [*document["notes"], *([NO_PLOTS] if plots is None else [])]
     return (
         _environment()
@@ -30,8 +30,8 @@ def render_evaluation(document: dict[str, Any], *, now: datetime | None = None) 
         .render(
             document=document,
             dataset=dataset,
-            heads=list(rows[0]),
-            rows=[[_cell(value) for value in row.values()] for row in rows],
+            heads=list(rows[0])[1:],  # the set is in the title
+            rows=[[_cell(value) for value in list(row.values())[1:]] for row in rows],
             beside=_beside(rows, peers),
             plots=plots or [],
             notes=notes,

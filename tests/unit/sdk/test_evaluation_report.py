@@ -43,6 +43,7 @@ def document(suite: str, made: list[dict[str, Any]], **more: Any) -> dict[str, A
         "suite": suite,
         "model": "blind-small-1",
         "arithmetic": "exact",
+        "gmacs": 14.62,
         "rows": made,
         "notes": [],
         "texts": [],
@@ -109,6 +110,16 @@ def test_published_figures_are_those_of_the_tables(
     assert {peer.method: peer.psnr for peer in published_for(suite, dataset, images)}[method] == psnr
 
 
+def test_quality_is_set_against_cost() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plots")
+    peers = published_for("gaussian", "CBSD68", 68)
+    captions = [plot.caption for plot in draw_plots("gaussian", SIGMAS, peers, 14.62) or []]
+    assert any("against cost" in caption for caption in captions)
+    assert len(draw_plots("gaussian", SIGMAS, peers, None) or []) == 1
+    assert len(draw_plots("gaussian", SIGMAS, [], 14.62) or []) == 1
+    assert "14.62 billion" in render_evaluation(document("gaussian", SIGMAS))
+
+
 def test_other_pictures_stand_beside_nobody() -> None:
     assert published_for("gaussian", "CBSD68", 17) == []
     assert published_for("gaussian", "Urban100_odd", 10) == []
@@ -145,6 +156,7 @@ def test_report_is_written_and_never_over_another(
     found = json.loads(capsys.readouterr().out)
     assert set(found) >= {"suite", "model", "arithmetic", "rows", "notes", "texts", "report"}
     assert found["report"] == str(report)
+    assert found["gmacs"] is None or 1 < found["gmacs"] < 100
     assert "pairs" in report.read_text(encoding="utf-8")
     before = report.read_bytes()
     assert main(words) == 2
