@@ -50,6 +50,7 @@ def audit(
     state: Path | None = None,
     reference: Reference | None = None,
     runner: Runner | None = None,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Verify every bundle below `directory` in `jobs` processes (default: one per processor).
@@ -58,14 +59,19 @@ def audit(
     report. `state` is a file that keeps findings: a bundle whose bytes are all as they were is taken over
     from it, and an audit that was interrupted goes on. `reference` is the period that the other records are
     compared with for drift; without one, the later half is compared with the earlier. `runner` replaces the
-    processes of this machine. Worker processes are spawned: a script calls this below
-    `if __name__ == "__main__":`.
+    processes of this machine, `cluster` (the address of a Ray cluster) brings its own. Worker processes are
+    spawned: a script calls this below `if __name__ == "__main__":`.
 
     Raises UsageError if the folder cannot be listed or an option names nothing, KeyStoreError if `revoked` is
     no list, StorageError if `state` cannot be written; whatever is wrong with a bundle is in the report.
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a folder.", hint="Name the folder that holds the bundles.")
+    if cluster is not None:
+        if jobs is not None or runner is not None:
+            raise UsageError("A cluster has its own processes.", hint="Leave out --jobs, or --cluster.")
+        directory = directory.resolve()  # other machines have other working folders
+        trust, tsa_trust, revoked = (path and path.resolve() for path in (trust, tsa_trust, revoked))
     for roots in (trust, tsa_trust):
         if roots is not None:
             load_trust(roots)
@@ -87,6 +93,10 @@ def audit(
     manifests = [path for path in files if path.name.endswith(MANIFEST_SUFFIX)]
     bundles: list[AuditItem] = []
     with contextlib.ExitStack() as stack:
+        if cluster is not None:
+            from restore_sdk.audit_cluster import on_cluster  # noqa: PLC0415
+
+            run = stack.enter_context(on_cluster(cluster, options))
         kept = None if state is None else stack.enter_context(AuditState(state, directory))
         for item in _examined(manifests, options, run, kept):
             bundles.append(item)

@@ -34,6 +34,10 @@ def audit(
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per processor.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Work on this Ray cluster, whose machines share the folder."),
+    ] = None,
     report: Annotated[
         list[Path] | None,
         typer.Option(
@@ -80,6 +84,7 @@ def audit(
         found = check(
             directory,
             jobs=jobs,
+            cluster=cluster,
             recompute=not no_recompute,
             trust=trust,
             tsa_trust=tsa_trust,
