@@ -20,12 +20,17 @@ _FLOOR = 0.005
 
 
 def fidelity_loss(kind: str, difference: Tensor, *, balance: float = 0.0) -> Tensor:
-    """Mean `charbonnier` (Lai et al. 2017; epsilon half an 8-bit level in these units), `l1` or `l2`.
+    """Mean `charbonnier` (Lai et al. 2017; epsilon half an 8-bit level in these units), `l1`, `l2` or `psnr`.
+
+    `psnr` is the mean logarithm of each image's mean square (the loss of Chen et al. 2022, "NAFNet"), over 64,
+    which gives gradients of about the size of the others'; `balance` has no part in it.
 
     `difference` is (batch, 3, h, w). With `balance` an image counts by its own loss to the power of minus
     `balance`: 0 is the plain mean, in which strong damage drowns light damage; 1 weighs relative gains
     alike, as a loss on PSNR would. The weights have mean one and no gradient.
     """
+    if kind == "psnr":
+        return torch.log(difference.square().mean(dim=(1, 2, 3)) + _FLOOR**2).mean() / 64
     if kind == "l2":
         values = difference.square()
     elif kind == "l1":

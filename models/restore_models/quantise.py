@@ -3,6 +3,11 @@
 Activations get 12 bits and a power-of-two step each, chosen for the least mean squared error on the
 calibration images; weights get int8 and a power-of-two step per output channel, widened where the
 certificate asks for it. Queries and keys get 10 bits, so that their products stay below 2^23.
+
+What costs quality is the rounding of weights at the highest resolution, where an error reaches the image
+undiluted. So the first convolution and the residual's have their weights in two parts, the second holding
+what the first rounds off; and what is rectified inside a block there gets 11 bits, which leaves the
+certificate room for weights twice as fine.
 """
 
 from __future__ import annotations
@@ -26,6 +31,10 @@ __all__ = ["INPUT_EXPONENT", "quantise_network"]
 INPUT_EXPONENT = 9
 """8-bit samples become 4 x - 510: a quarter of a level is one step of 2^-9."""
 _BOUND = 2047
+_HIDDEN_BOUND = 1023
+_FINE = ("stem", "residual.head")
+_FINE_BITS = 5
+"""How much finer than the result the second part of a convolution is."""
 _SCORE_BOUND = 511
 _PROBABILITY_BITS = 11
 _SCORE_BITS = SCORE_STEPS.bit_length() - 1
@@ -93,13 +102,46 @@ class _Exporter:
 
     def _conv(self, node: Node, name: str, measured: Node, addend: str | None) -> None:
         weight, bias = self._parameters(node)
-        low = 0 if node.relu else -_BOUND
-        exponent = _best_exponent(self.samples[measured.name], low, _BOUND)
+        high = _HIDDEN_BOUND if self._inside_block(node) else _BOUND
+        low = 0 if node.relu else -high
+        exponent = _best_exponent(self.samples[measured.name], low, high)
         if node.name in ("residual.head", "interval.head"):
             exponent = min(max(exponent, INPUT_EXPONENT), INPUT_EXPONENT + 2)
+        if node.name in _FINE:
+            addend = self._rounded_off(node, weight, bias, exponent)
         self._emit_conv(
-            name, node, node.inputs[0], weight, bias, exponent=exponent, low=low, high=_BOUND, addend=addend
+            name, node, node.inputs[0], weight, bias, exponent=exponent, low=low, high=high, addend=addend
         )
+
+    def _inside_block(self, node: Node) -> bool:
+        """Whether a result is the rectified middle of a block at the highest level of resolution."""
+        return node.relu and node.name.endswith(".conv1") and node.channels == self.network.shape.widths[0]
+
+    def _rounded_off(
+        self, node: Node, weight: NDArray[np.float64], bias: NDArray[np.float64], exponent: int
+    ) -> str | None:
+        """Emits a convolution by what int8 weights round off, to be added; None where there is nothing."""
+        given = self.made[node.inputs[0]]
+        # As coarse as they will be beside an addend: the same bound, in the steps of the addend.
+        fine = exponent + _FINE_BITS
+        steps = _weight_exponents(weight, bias, given, exponent, _Made(fine, _BOUND))
+        if steps is None:
+            return None
+        sizes = np.array([2.0**step for step in steps])[:, None, None, None]
+        rest = weight - np.rint(weight * sizes) / sizes
+        name = f"{node.name}.fine"
+        self._emit_conv(
+            name,
+            node,
+            node.inputs[0],
+            rest,
+            np.zeros_like(bias),
+            exponent=fine,
+            low=-_BOUND,
+            high=_BOUND,
+            addend=None,
+        )
+        return name if self.made[name].exponent == fine else None
 
     def _emit_conv(
         self,

@@ -91,7 +91,12 @@ class QuantisedNetwork:
                 return _attention(step, *sources, table)
 
     def _parameters(self, step: Instruction) -> tuple[Tensor, Tensor]:
-        """Kernel and bias behind an instruction: its own, or that summed into it, or a third."""
+        """Kernel and bias behind an instruction: its own, or that summed into it, or a third, or the rest."""
+        if step.name.endswith(".fine"):
+            coarse = step.name.removesuffix(".fine")
+            weight, bias = self._kernel(coarse)
+            # What the other part rounds off; that part has the gradient already.
+            return (weight - _round_to(weight, self._steps[coarse])).detach(), torch.zeros_like(bias)
         name, rows, scale = step.name, slice(None), 1.0
         node = self._nodes.get(name)
         if node is None:
@@ -102,11 +107,15 @@ class QuantisedNetwork:
             name = node.inputs[0]
         elif node.operation is Operation.ADD:
             name = node.inputs[1]  # what the exporter sums in the accumulator of this addition
+        weight, bias = self._kernel(name)
+        return weight[rows] * scale, bias[rows] * scale
+
+    def _kernel(self, name: str) -> tuple[Tensor, Tensor]:
         conv = self._network.convs[name.replace(".", "_")]
         weight, bias = conv.weight, conv.bias
         assert isinstance(weight, Tensor)  # noqa: S101 -- for the type checker
         assert isinstance(bias, Tensor)  # noqa: S101
-        return weight[rows] * scale, bias[rows] * scale
+        return weight, bias
 
 
 def _attention(step: Instruction, query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:

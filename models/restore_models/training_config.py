@@ -38,7 +38,7 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.999, ge=0, lt=1)
-    loss: Literal["charbonnier", "l1", "l2"] = "charbonnier"
+    loss: Literal["charbonnier", "l1", "l2", "psnr"] = "charbonnier"
     balance: float = Field(default=0.0, ge=0, le=1)
     """0: every pixel counts alike; 1: every image counts by its relative gain; see `losses.fidelity_loss`."""
     ssim_weight: float = Field(default=0.0, ge=0)
