@@ -45,7 +45,7 @@ def on_cluster(address: str, options: Options) -> Iterator[Runner]:
     except ImportError as error:
         raise UsageError(
             "An audit on a cluster needs Ray, which is not installed.",
-            hint="Install it with: pip install ray",
+            hint="Install it with: pip install 'forensic-restore[cluster]'.",
         ) from error
     _connect(ray, address)
     try:

@@ -60,7 +60,7 @@ def test_without_ray_or_offline_a_sentence_says_so(
     monkeypatch.delenv("RESTORE_OFFLINE")
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(words) == 2
-    assert "pip install ray" in capsys.readouterr().err
+    assert "forensic-restore[cluster]" in capsys.readouterr().err
     assert main([*words, "--jobs", "2"]) == 2
 
 
