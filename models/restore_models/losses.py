@@ -22,7 +22,7 @@ _FLOOR = 0.005
 def fidelity_loss(kind: str, difference: Tensor, *, balance: float = 0.0) -> Tensor:
     """Mean `charbonnier` (Lai et al. 2017; epsilon half an 8-bit level in these units), `l1`, `l2` or `psnr`.
 
-    `psnr` is the mean logarithm of each image's mean square (the loss of Chen et al. 2022, "NAFNet"), over 64,
+    `psnr` is the mean logarithm of each image's mean square (the loss of Chen et al. 2022, NAFNet), over 64,
     which gives gradients of about the size of the others'; `balance` has no part in it.
 
     `difference` is (batch, 3, h, w). With `balance` an image counts by its own loss to the power of minus

@@ -57,7 +57,9 @@ class TrainingConfig(BaseModel):
     """How many places are drawn for each patch of a photograph; the most detailed of them is taken."""
     page_share: float = Field(default=0.06, ge=0, le=1)
     grey_share: float = Field(default=0.15, ge=0, le=1)
-    degradations: dict[Literal["gaussian", "jpeg", "blur", "reduced", "mixed", "none"], float] = {
+    degradations: dict[
+        Literal["gaussian", "light_gaussian", "jpeg", "blur", "reduced", "mixed", "none"], float
+    ] = {
         "gaussian": 0.46,
         "jpeg": 0.18,
         "mixed": 0.12,
