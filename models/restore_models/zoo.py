@@ -32,7 +32,7 @@ __all__ = [
     "open_model",
 ]
 
-DEFAULT_MODEL = "blind-small-1"
+DEFAULT_MODEL = "blind-small-2"
 EXTERNAL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """What files of external models may end in; pickles are read as tensors only."""
 _SUFFIX = ".safetensors"

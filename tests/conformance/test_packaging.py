@@ -113,9 +113,10 @@ def test_the_wheel_holds_all_of_the_packages(tmp_path: Path) -> None:
     for needed in (
         "restore_manifests/manifest.schema.json",
         "restore_sdk/templates/audit_report.html.j2",
-        "restore_models/weights/blind-small-1.safetensors",
-        "restore_models/weights/blind-small-1.vectors.json",
-        "restore_models/weights/blind-small-1.md",
+        "restore_models/weights/blind-small-1.safetensors",  # records of the last version name it
+        "restore_models/weights/blind-small-2.safetensors",
+        "restore_models/weights/blind-small-2.vectors.json",
+        "restore_models/weights/blind-small-2.md",
     ):
         assert needed in names
     assert {name.split("/")[0] for name in names} == {folder.name for folder in PACKAGES} | {info}
