@@ -88,7 +88,8 @@ class QuantisedNetwork:
                 return functional.pixel_shuffle(sources[0], step.block)
             case Op.ATTENTION:
                 table = self._network.position_bias[step.name.replace(".", "_")]
-                return _attention(step, *sources, table)
+                query, key, value = sources
+                return _attention(step, query, key, value, table)
 
     def _parameters(self, step: Instruction) -> tuple[Tensor, Tensor]:
         """Kernel and bias behind an instruction: its own, or that summed into it, or a third, or the rest."""

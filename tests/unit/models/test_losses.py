@@ -83,7 +83,9 @@ def test_gradient_of_similarity_is_right() -> None:
     assert torch.autograd.gradcheck(lambda p: ssim_loss(p, truth.double()), (point,), atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("l1", 0.3), ("l2", 0.09), ("charbonnier", 0.3), ("psnr", -0.0376)])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("l1", 0.3), ("l2", 0.09), ("charbonnier", 0.3), ("psnr", -0.0376)]
+)
 def test_fidelity_by_hand(kind: str, expected: float) -> None:
     assert float(fidelity_loss(kind, torch.full((2, 3, 4, 4), -0.3))) == pytest.approx(expected, abs=1e-4)
 
