@@ -152,13 +152,22 @@ def test_one_weight_beyond_the_certificate_is_refused(program: Program) -> None:
 
 def test_certificate_is_tight(program: Program) -> None:
     """Raising a bias to the bound is accepted, one more is refused."""
-    step = next(s for s in program.instructions if s.name == "stem")
-    weight = np.abs(program.tensors["stem.weight"].astype(np.int64)).sum(axis=(1, 2, 3))
-    room = LIMIT - 1 - int(weight[0]) * program.input_limit
-    assert step.inputs == ("fold",)
-    certificate(_changed(program, "stem.bias", 0, room))
-    with pytest.raises(ModelError, match="stem"):
-        certificate(_changed(program, "stem.bias", 0, room + 1))
+    step = next(s for s in program.instructions if s.name == "down0")
+    (source,) = (s for s in program.instructions if step.inputs == (s.name,))
+    weight = np.abs(program.tensors["down0.weight"].astype(np.int64)).sum(axis=(1, 2, 3))
+    room = LIMIT - 1 - int(weight[0]) * max(-source.low, source.high)
+    certificate(_changed(program, "down0.bias", 0, room))
+    with pytest.raises(ModelError, match="down0"):
+        certificate(_changed(program, "down0.bias", 0, room + 1))
+
+
+def test_first_and_last_weights_are_in_two_parts(program: Program) -> None:
+    """Where an error reaches the image, what int8 rounds off is an addend of its own."""
+    steps = {step.name: step for step in program.instructions}
+    for name in ("stem", "residual.head"):
+        assert steps[name].inputs[1] == f"{name}.fine"
+        assert steps[f"{name}.fine"].exponent > steps[name].exponent
+        assert program.tensors[f"{name}.fine.weight"].any()
 
 
 def test_one_flipped_bit_changes_the_digest(program: Program) -> None:
