@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from restore_sdk.evaluation_plots import NO_PLOTS, draw_plots
+from restore_sdk.page_environment import page_environment
 from restore_sdk.published import Published, published_for
 
 if TYPE_CHECKING:
@@ -65,14 +65,4 @@ def _cell(value: object) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
-
-    environment = Environment(
-        loader=PackageLoader("restore_sdk"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
-    return environment
+    return page_environment()

@@ -6,11 +6,11 @@ style sheet, nothing more.
 
 from __future__ import annotations
 
-import base64
 import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from restore_sdk.page_environment import page_environment
 from restore_sdk.report_document import ReportDocument
 
 if TYPE_CHECKING:
@@ -26,15 +26,6 @@ def render_page(document: ReportDocument) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
-
-    environment = Environment(
-        loader=PackageLoader("restore_sdk"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    environment = page_environment()
     environment.tests["digest"] = re.compile(r"((in |out)? ?[0-9a-f]{64}\n?)+").fullmatch
     return environment
