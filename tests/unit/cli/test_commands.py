@@ -533,13 +533,18 @@ def test_an_interrupted_audit_says_so_and_leaves_no_report(make_bundle: MakeBund
     for number in range(63):  # enough that it cannot be over before the signal comes
         shutil.copytree(tmp_path / "batch" / "first", tmp_path / "batch" / str(number))
     words = ["audit", tmp_path / "batch", "--no-recompute", "--verbose", "--report", tmp_path / "audit.html"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "restore_cli", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # so that the signal reaches its workers and not us
-    )
+    # A shell starts what runs in its background deaf to this signal, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "restore_cli", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # so that the signal reaches its workers and not us
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stderr
     assert process.stderr.readline().endswith(".manifest.json\n")  # the first is done
     os.killpg(process.pid, signal.SIGINT)
