@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from restore_manifests.errors import UsageError
-from restore_models.degradations import FloatImage, degrade
+from restore_models.degradations import FloatImage, check_available, degrade
 
 __all__ = ["Batch", "PatchSource", "detail", "held_out", "load_photographs", "render_page"]
 
@@ -91,6 +91,7 @@ class PatchSource:
         grey_share: float,
         detail_choices: int = 1,
     ) -> None:
+        check_available(shares)
         self._seed = seed
         self._shares = shares
         self._page_share = page_share

@@ -15,15 +15,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_models.degradations_video import CODECS, codec_coded, hybrid_coded, require_codecs
+
 __all__ = [
     "Applied",
     "FloatImage",
     "blur_kernel",
     "camera",
+    "check_available",
     "degrade",
     "downscale",
     "gaussian_noise",
     "jpeg",
+    "jpeg_loss_like",
+    "low_light",
     "quantise",
     "reduce_bicubic",
 ]
@@ -38,6 +43,7 @@ class Applied:
 
     `noise_sigma` is the noise's standard deviation in 8-bit levels, `blur_sigma` the kernel's in pixels,
     `jpeg_loss` 100 minus the quality (0: not compressed), `scale_log2` how many halvings of resolution.
+    Of two compressions the coarser counts; for video coding see `jpeg_loss_like`.
     """
 
     noise_sigma: float = 0.0
@@ -155,6 +161,48 @@ def camera(image: FloatImage, gain: float, rng: np.random.Generator) -> FloatIma
     return result
 
 
+def low_light(
+    image: FloatImage, stops: float, rng: np.random.Generator, *, well: float, read: float
+) -> FloatImage:
+    """Taken `stops` under, kept in 8 bits, and made as bright as it should have been.
+
+    In linear light (power 2.2) the exposure is divided by 2^`stops`; a white pixel of the full exposure would
+    hold `well` electrons, whose number is Poisson's, and `read` electrons of Gaussian noise come with reading
+    them (Foi et al. 2008). The file keeps 8 bits of the dark, sRGB-encoded picture: the steps between its
+    levels are what brightening shows. Returns an 8-bit picture again.
+    """
+    linear = np.clip(image, 0.0, 1.0) ** np.float32(2.2)
+    electrons = rng.poisson(linear * (well / 2.0**stops)).astype(np.float32)
+    electrons += np.float32(read) * rng.standard_normal(image.shape, dtype=np.float32)
+    dark = quantise(np.clip(electrons / np.float32(well), 0.0, 1.0) ** np.float32(1 / 2.2))
+    return quantise(dark * np.float32(2.0 ** (stops / 2.2)))
+
+
+def jpeg_loss_like(clean: FloatImage, coded: FloatImage) -> float:
+    """The `jpeg_loss` of the JPEG that is as far from `clean` as `coded` is, 5 to 98.
+
+    Distance is the mean square in luma (BT.601). It gives other codecs a strength on the one scale that the
+    estimate head knows.
+    """
+    one, other = (
+        cv2.cvtColor(np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+        for x in (clean, coded)
+    )
+    wanted = _mean_square(one, other)
+    low, high = 2, 95
+    while low < high:
+        quality = (low + high) // 2
+        _, data = cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        assert decoded is not None  # noqa: S101 -- it was encoded one line above
+        low, high = (quality + 1, high) if _mean_square(one, decoded) > wanted else (low, quality)
+    return float(100 - low)
+
+
+def _mean_square(one: NDArray[Any], other: NDArray[Any]) -> float:
+    return float(cv2.norm(one, other, cv2.NORM_L2SQR)) / one.size
+
+
 def _rms(noisy: FloatImage, quiet: FloatImage) -> float:
     return float(np.sqrt(np.mean((noisy - quiet) ** 2)) * 255.0)
 
@@ -174,6 +222,8 @@ def _light_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatI
 def _only_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     quality = int(rng.integers(8, 96))
     if rng.random() < 0.2:
+        # The picture stays where it was rolled to, up to seven pixels off the clean one. Kept, because the
+        # shipped weights were trained so and a seed promises its patches; `double_jpeg` rolls it back.
         image = np.roll(jpeg(image, int(rng.integers(40, 96))), rng.integers(0, 8, 2), (0, 1))
         return jpeg(image, quality), Applied(jpeg_loss=100 - quality)
     return jpeg(image, quality, subsample=rng.random() < 0.5), Applied(jpeg_loss=100 - quality)
@@ -220,6 +270,73 @@ def _mixed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, App
     return quantise(noisy), Applied(noise_sigma=sigma)
 
 
+def _double_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Saved twice: on one grid of blocks, or, after a crop, on two."""
+    first, second = (int(quality) for quality in rng.integers(30, 96, 2))
+    shift = (0, 0)
+    if rng.random() < 0.5:
+        dy, dx = divmod(int(rng.integers(1, 64)), 8)
+        shift = (dy, dx)
+    once = jpeg(np.roll(image, shift, (0, 1)), first, subsample=rng.random() < 0.5)
+    once = np.roll(once, (-shift[0], -shift[1]), (0, 1))
+    twice = jpeg(once, second, subsample=rng.random() < 0.5)
+    return twice, Applied(jpeg_loss=100 - min(first, second))
+
+
+def _low_light(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    well = np.exp(rng.uniform(np.log(2_000.0), np.log(30_000.0)))
+    dark = low_light(image, rng.uniform(2.0, 5.0), rng, well=well, read=rng.uniform(1.0, 6.0))
+    applied = Applied(noise_sigma=min(_rms(dark, image), 80.0))
+    if rng.random() < 0.4:
+        quality = int(rng.integers(50, 96))
+        return jpeg(dark, quality), replace(applied, jpeg_loss=100 - quality)
+    return dark, applied
+
+
+def _reduced_mixed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """A small picture made large: soft, reduced by any factor in any way, noisy, saved, enlarged again."""
+    height, width = image.shape[:2]
+    sigma = rng.uniform(0.3, 1.2)
+    factor = float(np.exp(rng.uniform(np.log(1.25), np.log(4.0))))
+    methods = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+    method = methods[int(rng.integers(len(methods)))]
+    soft = cv2.filter2D(image, -1, blur_kernel("gaussian", sigma, rng), borderType=cv2.BORDER_REFLECT)
+    size = (max(8, round(width / factor)), max(8, round(height / factor)))
+    small = cv2.resize(soft, size, interpolation=method).astype(np.float32)
+    applied = Applied(blur_sigma=sigma, scale_log2=float(np.log2(factor)))
+    if rng.random() < 0.6:
+        noise = rng.uniform(0.0, 12.0)
+        small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
+    if rng.random() < 0.6:
+        quality = int(rng.integers(40, 96))
+        small, applied = jpeg(small, quality), replace(applied, jpeg_loss=100 - quality)
+    back = methods[int(rng.integers(1, len(methods)))]
+    return quantise(cv2.resize(small, (width, height), interpolation=back).astype(np.float32)), applied
+
+
+def _video(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    noisy, noise = _before_coding(image, rng)
+    step = float(np.exp(rng.uniform(np.log(6.0), np.log(72.0))))
+    frames, transform = int(rng.integers(1, 5)), 8 if rng.random() < 0.7 else 4
+    coded = hybrid_coded(noisy, step, rng, frames=frames, transform=transform)
+    return coded, Applied(noise_sigma=noise, jpeg_loss=jpeg_loss_like(noisy, coded))
+
+
+def _video_codec(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    noisy, noise = _before_coding(image, rng)
+    codec = ("h264", "h264", "mpeg4", "mpeg2")[int(rng.integers(4))]
+    _, finest, coarsest = CODECS[codec]
+    quantiser, frames = int(rng.integers(finest, coarsest + 1)), int(rng.integers(1, 5))
+    coded = codec_coded(noisy, codec, quantiser, rng, frames=frames)
+    return coded, Applied(noise_sigma=noise, jpeg_loss=jpeg_loss_like(noisy, coded))
+
+
+def _before_coding(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, float]:
+    """The noise of a small camera, in every second patch."""
+    noise = float(rng.uniform(0.0, 8.0)) if rng.random() < 0.5 else 0.0
+    return (gaussian_noise(image, noise, rng) if noise else image), noise
+
+
 def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     return quantise(image), Applied()
 
@@ -231,8 +348,19 @@ _KINDS: dict[str, Callable[[FloatImage, np.random.Generator], tuple[FloatImage, 
     "blur": _blurred,
     "reduced": _reduced,
     "mixed": _mixed,
+    "double_jpeg": _double_jpeg,
+    "low_light": _low_light,
+    "reduced_mixed": _reduced_mixed,
+    "video": _video,
+    "video_codec": _video_codec,
     "none": _untouched,
 }
+
+
+def check_available(shares: dict[str, float]) -> None:
+    """Raises UsageError if a kind with a share needs what is not installed."""
+    if shares.get("video_codec"):
+        require_codecs()
 
 
 def degrade(

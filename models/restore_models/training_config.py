@@ -11,7 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from restore_manifests.errors import UsageError
 from restore_models.optimiser import OptimiserKind
 
-__all__ = ["TrainingConfig", "load_config"]
+__all__ = ["DegradationKind", "TrainingConfig", "load_config"]
+
+DegradationKind = Literal[
+    "gaussian",
+    "light_gaussian",
+    "jpeg",
+    "double_jpeg",
+    "blur",
+    "reduced",
+    "reduced_mixed",
+    "mixed",
+    "low_light",
+    "video",
+    "video_codec",
+    "none",
+]
+"""The keys of `degradations.degrade`."""
 
 
 class TrainingConfig(BaseModel):
@@ -57,9 +73,7 @@ class TrainingConfig(BaseModel):
     """How many places are drawn for each patch of a photograph; the most detailed of them is taken."""
     page_share: float = Field(default=0.06, ge=0, le=1)
     grey_share: float = Field(default=0.15, ge=0, le=1)
-    degradations: dict[
-        Literal["gaussian", "light_gaussian", "jpeg", "blur", "reduced", "mixed", "none"], float
-    ] = {
+    degradations: dict[DegradationKind, float] = {
         "gaussian": 0.46,
         "jpeg": 0.18,
         "mixed": 0.12,
