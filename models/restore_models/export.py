@@ -62,7 +62,7 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
         "training_images": images,
         "training_config": config.model_dump(mode="json"),
     }
-    program = quantise_network(network, batches, notes)
+    program = quantise_network(network, batches, notes, compensate=not config.quantised)
     program.notes["estimate_error"] = _estimate_errors(program, source)
     save_program(target, program)
     make_vectors(program, target.with_suffix(".vectors.json"))

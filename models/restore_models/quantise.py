@@ -13,7 +13,6 @@ certificate room for weights twice as fine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,8 @@ from torch import Tensor
 from restore_manifests.errors import ModelError
 from restore_models.architecture import Node, Operation
 from restore_models.network import RestorationNet
-from restore_models.program import LIMIT, SCORE_STEPS, Instruction, Op, Program, certificate, exp_table
+from restore_models.program import SCORE_STEPS, Instruction, Op, Program, certificate, exp_table
+from restore_models.weight_rounding import InputSums, Made, Moments, round_weights, weight_exponents
 
 __all__ = ["INPUT_EXPONENT", "quantise_network"]
 
@@ -41,18 +41,18 @@ _SCORE_BITS = SCORE_STEPS.bit_length() - 1
 _SAMPLES = 4096
 
 
-@dataclass(frozen=True)
-class _Made:
-    exponent: int
-    bound: int
-
-
 class _Exporter:
-    def __init__(self, network: RestorationNet, samples: dict[str, NDArray[np.float32]]) -> None:
+    def __init__(
+        self,
+        network: RestorationNet,
+        samples: dict[str, NDArray[np.float32]],
+        moments: dict[str, Moments],
+    ) -> None:
         self.network = network
         self.samples = samples
+        self.moments = moments
         self.nodes = {node.name: node for node in network.graph.nodes}
-        self.made: dict[str, _Made] = {"image": _Made(INPUT_EXPONENT, _BOUND)}
+        self.made: dict[str, Made] = {"image": Made(INPUT_EXPONENT, _BOUND)}
         self.instructions: list[Instruction] = []
         self.tensors: dict[str, NDArray[Any]] = {"exp": exp_table()}
         readers: dict[str, list[Node]] = {}
@@ -124,7 +124,7 @@ class _Exporter:
         given = self.made[node.inputs[0]]
         # As coarse as they will be beside an addend: the same bound, in the steps of the addend.
         fine = exponent + _FINE_BITS
-        steps = _weight_exponents(weight, bias, given, exponent, _Made(fine, _BOUND))
+        steps = weight_exponents(weight, bias, given, exponent, Made(fine, _BOUND))
         if steps is None:
             return None
         sizes = np.array([2.0**step for step in steps])[:, None, None, None]
@@ -159,27 +159,28 @@ class _Exporter:
         given = self.made[source]
         added = self.made[addend] if addend else None
         channels = weight.shape[0]
-        whole = np.zeros(weight.shape, np.int8)
+        # The rest of a convolution in two parts is what its first part rounds to the nearest.
+        moments = None if node.name in _FINE else self.moments.get(node.name)
         offset = np.zeros(channels, np.int32)
         shift = np.zeros(channels, np.int8)
         addend_shift = np.zeros(channels, np.int8)
-        steps = _weight_exponents(weight, bias, given, exponent, added)
-        while steps is None and exponent > 0:
+        rounded = round_weights(weight, bias, given, exponent, added, moments)
+        while rounded is None and exponent > 0:
             # A result finer than its sums can be: give it a coarser step.
             exponent -= 1
-            steps = _weight_exponents(weight, bias, given, exponent, added)
-        if steps is None:
+            rounded = round_weights(weight, bias, given, exponent, added, moments)
+        if rounded is None:
             raise ModelError(
                 f"The weights of {name!r} are too large for an exact program.",
                 hint="Train with a smaller learning rate or with weight decay.",
             )
-        for c, step in enumerate(steps):
+        for c, step in enumerate(rounded.steps):
             shift[c] = given.exponent + step - exponent
-            whole[c] = np.rint(weight[c] * 2.0**step)
             half = (1 << int(shift[c])) >> 1
-            offset[c] = int(np.rint(bias[c] * 2.0 ** (given.exponent + step))) + half
+            offset[c] = int(np.rint(rounded.bias[c] * 2.0 ** (given.exponent + step))) + half
             if added:
                 addend_shift[c] = given.exponent + step - added.exponent
+        whole = rounded.whole.astype(np.int8)
         self.tensors |= {f"{name}.weight": whole, f"{name}.bias": offset, f"{name}.shift": shift}
         inputs: tuple[str, ...] = (source,)
         if addend:
@@ -188,7 +189,7 @@ class _Exporter:
         self.instructions.append(
             Instruction(Op.CONV, name, inputs, channels, exponent, low, high, kernel=node.kernel)
         )
-        self.made[name] = _Made(exponent, max(abs(low), high))
+        self.made[name] = Made(exponent, max(abs(low), high))
 
     def _query_key_value(self, node: Node) -> None:
         weight, bias = self._parameters(node)
@@ -241,7 +242,7 @@ class _Exporter:
                 shifts=shifts,
             )
         )
-        self.made[node.name] = _Made(exponent, _BOUND)
+        self.made[node.name] = Made(exponent, _BOUND)
 
     def _add(self, node: Node) -> None:
         left, right = (self.made[name] for name in node.inputs)
@@ -255,7 +256,7 @@ class _Exporter:
                 Op.ADD, node.name, node.inputs, node.channels, exponent, -_BOUND, _BOUND, shifts=shifts
             )
         )
-        self.made[node.name] = _Made(exponent, _BOUND)
+        self.made[node.name] = Made(exponent, _BOUND)
 
     def _move(self, node: Node) -> None:
         source = self.made[node.inputs[0]]
@@ -279,68 +280,48 @@ def _best_exponent(values: NDArray[np.float32], low: int, high: int) -> int:
     return min(range(fits, min(fits + 4, 15)), key=error)
 
 
-def _weight_exponents(
-    weight: NDArray[np.float64], bias: NDArray[np.float64], given: _Made, exponent: int, added: _Made | None
-) -> list[int] | None:
-    """The power-of-two step of each output channel; None if a channel has none."""
-    steps = []
-    for channel, offset in zip(weight, bias, strict=True):
-        step = _weight_exponent(channel, float(offset), given, exponent, added)
-        if step is None:
-            return None
-        steps.append(step)
-    return steps
-
-
-def _weight_exponent(
-    weight: NDArray[np.float64], bias: float, given: _Made, exponent: int, added: _Made | None
-) -> int | None:
-    """The finest step of one output channel that keeps int8 and the certificate; None if there is none."""
-    for step in range(min(24, 24 + exponent - given.exponent), -8, -1):
-        whole = np.rint(weight * 2.0**step)
-        shift = given.exponent + step - exponent
-        if np.abs(whole).max() > 127 or shift > 24:
-            continue
-        if shift < 0 or (added is not None and given.exponent + step < added.exponent):
-            break
-        total = np.abs(whole).sum() * given.bound + abs(bias) * 2.0 ** (given.exponent + step) + 2.0**shift
-        if added is not None:
-            total += added.bound * 2.0 ** (given.exponent + step - added.exponent)
-        if total < LIMIT:
-            return step
-    return None
-
-
 @torch.no_grad()
-def _measure(network: RestorationNet, batches: Sequence[Tensor]) -> dict[str, NDArray[np.float32]]:
-    """Samples of every node's values, shape (samples, channels), over all calibration batches."""
+def _measure(
+    network: RestorationNet, batches: Sequence[Tensor], *, moments: bool
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, Moments]]:
+    """Samples of every node's values, (samples, channels), over all calibration batches; with `moments`, also
+    the mean and covariance of what each convolution reads."""
     rng = np.random.default_rng(5)
     kept: dict[str, list[NDArray[np.float32]]] = {}
+    sums: dict[str, InputSums] = {}
     for batch in batches:
         values: dict[str, Tensor] = {"image": batch}
         for node in network.graph.nodes:
             if node.operation in (Operation.INPUT, Operation.OUTPUT):
                 continue
-            result = network.run_node(node, [values[name] for name in node.inputs])
+            inputs = [values[name] for name in node.inputs]
+            if moments and node.operation is Operation.CONV:
+                sums.setdefault(node.name, InputSums()).add(inputs[0], node.kernel, rng)
+            result = network.run_node(node, inputs)
             values[node.name] = result
             rows = result.permute(0, 2, 3, 1).reshape(-1, result.shape[1])
             chosen = rng.integers(0, rows.shape[0], min(_SAMPLES, rows.shape[0]))
             kept.setdefault(node.name, []).append(rows[torch.from_numpy(chosen)].numpy())
-    return {name: np.concatenate(parts) for name, parts in kept.items()}
+    samples = {name: np.concatenate(parts) for name, parts in kept.items()}
+    return samples, {name: each.moments() for name, each in sums.items()}
 
 
-def quantise_network(network: RestorationNet, batches: Sequence[Tensor], notes: dict[str, Any]) -> Program:
+def quantise_network(
+    network: RestorationNet, batches: Sequence[Tensor], notes: dict[str, Any], *, compensate: bool = True
+) -> Program:
     """The integer program of a trained network.
 
     Args:
         network: averaged weights, in evaluation mode, on the CPU.
         batches: calibration images in network units, (batch, 3, height, width).
         notes: what is stored beside the program; see `Program.notes`.
+        compensate: let weights make up for each other's rounding, see `weight_rounding`; off for a network
+            that was trained through the plain rounding.
 
     Raises:
         ModelError: if the weights do not go into an exact program.
     """
-    exporter = _Exporter(network, _measure(network, batches))
+    exporter = _Exporter(network, *_measure(network, batches, moments=compensate))
     outputs = exporter.export()
     program = Program(
         instructions=tuple(exporter.instructions),

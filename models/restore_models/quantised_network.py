@@ -45,7 +45,7 @@ class QuantisedNetwork:
         Raises:
             ModelError: if the parameters do not go into an exact program.
         """
-        program = quantise_network(self._network, batches, {})
+        program = quantise_network(self._network, batches, {}, compensate=False)
         exponents = {"image": program.input_exponent} | {i.name: i.exponent for i in program.instructions}
         for step in program.instructions:
             if step.op is Op.CONV:
