@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_models.degradations_video import CODECS, codec_coded, hybrid_coded, require_codecs
+from restore_models.resample import enlarge
 
 __all__ = [
     "Applied",
@@ -229,6 +230,21 @@ def _only_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage,
     return jpeg(image, quality, subsample=rng.random() < 0.5), Applied(jpeg_loss=100 - quality)
 
 
+def _strong_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Where compression shows: the qualities 5 to 50, evenly in their logarithm."""
+    quality = round(float(np.exp(rng.uniform(np.log(5.0), np.log(50.0)))))
+    return jpeg(image, quality, subsample=rng.random() < 0.5), Applied(jpeg_loss=100 - quality)
+
+
+def _enlarged(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """What `restore run --scale` gives the network: an 8-bit file, enlarged as it does."""
+    factor = 2 if rng.random() < 0.6 else 4
+    small = np.round(np.clip(reduce_bicubic(image, factor), 0.0, 1.0) * 255.0).astype(np.uint8)
+    large = enlarge(small, factor).astype(np.float32) / np.float32(255.0)
+    rest = [(0, side - made) for side, made in zip(image.shape, large.shape, strict=True)]
+    return np.pad(large, rest, mode="edge"), Applied(scale_log2=float(np.log2(factor)))
+
+
 def _blurred(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     kind = ("gaussian", "gaussian", "defocus", "motion")[int(rng.integers(4))]
     sigma = rng.uniform(0.5, 3.0)
@@ -345,6 +361,8 @@ _KINDS: dict[str, Callable[[FloatImage, np.random.Generator], tuple[FloatImage, 
     "gaussian": _only_gaussian,
     "light_gaussian": _light_gaussian,
     "jpeg": _only_jpeg,
+    "strong_jpeg": _strong_jpeg,
+    "enlarged": _enlarged,
     "blur": _blurred,
     "reduced": _reduced,
     "mixed": _mixed,
