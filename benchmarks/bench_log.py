@@ -26,7 +26,8 @@ from restore_manifests.log_proof import verify_inclusion
 ENTRY_BYTES = 600  # a short manifest body
 SINGLES = 200
 BATCHES = 50
-PROOFS = 300
+PROOFS = 1_000
+FILL = 10_000  # entries a batch while the log is filled
 
 
 def entry(number: int) -> bytes:
@@ -66,16 +67,25 @@ def measure(folder: Path, entries: int) -> dict[str, object]:
         theirs_single = rate(SINGLES, lambda: [theirs.append_entry(data) for data in singles])
         ours_batch = rate(BATCHES * 100, lambda: [log.append_many(batch) for batch in batches])
         theirs_batch = rate(BATCHES * 100, lambda: [theirs.append_entries(batch) for batch in batches])
-        for first in range(SINGLES + BATCHES * 100, entries, 10_000):
-            fill = [entry(at) for at in range(first, min(first + 10_000, entries))]
+        filling: list[tuple[int, float]] = []  # entries, seconds: the whole way up, ours only
+        for first in range(SINGLES + BATCHES * 100, entries, FILL):
+            fill = [entry(at) for at in range(first, min(first + FILL, entries))]
+            began = time.perf_counter()
             log.append_many(fill)
+            filling.append((len(fill), time.perf_counter() - began))
             theirs.append_entries(fill)
+        more = [[entry(entries + at * 100 + one) for one in range(100)] for at in range(BATCHES)]
+        ours_late = rate(BATCHES * 100, lambda: [log.append_many(batch) for batch in more])
+        theirs_late = rate(BATCHES * 100, lambda: [theirs.append_entries(batch) for batch in more])
         size = log.size
         wanted = [dice.randrange(size) for _ in range(PROOFS)]
         ours_proof = milliseconds([lambda at=at: log.inclusion_proof_text(at) for at in wanted])
         first_proof = milliseconds([lambda: theirs.prove_inclusion(wanted[0] + 1)])  # fills its cache
         theirs_proof = milliseconds([lambda at=at: theirs.prove_inclusion(at + 1) for at in wanted])
-        text, vkey, data = log.inclusion_proof_text(7), log.vkey, entry(7)
+        vkey = log.vkey
+        given = [(log.inclusion_proof_text(at), next(log.entries(at, at + 1))) for at in wanted]
+        rng = range(1, size, max(1, size // PROOFS))
+        consistency = milliseconds([lambda old=old: log.consistency_proof(old, size) for old in rng])
         result |= {
             "size": size,
             "appends_per_second_single": {
@@ -88,20 +98,35 @@ def measure(folder: Path, entries: int) -> dict[str, object]:
                 "pymerkle": round(theirs_batch),
                 "ratio": round(ours_batch / theirs_batch, 2),
             },
+            "appends_per_second_batches_of_100_at_the_end": {
+                "ours": round(ours_late),
+                "pymerkle": round(theirs_late),
+                "ratio": round(ours_late / theirs_late, 2),
+            },
+            "appends_per_second_filling": {
+                "batch": FILL,
+                "mean": round(sum(count for count, _ in filling) / sum(took for _, took in filling)),
+                "slowest_batch": round(min(count / took for count, took in filling)),
+            }
+            if filling
+            else None,
             "proof_ms": {
                 "ours": ours_proof,
                 "pymerkle": theirs_proof,
                 "pymerkle_first": first_proof["median"],
                 "ratio": round(theirs_proof["median"] / ours_proof["median"], 2),
             },
-            "verify_ms": milliseconds([lambda: verify_inclusion(text, data, vkey)] * PROOFS),
+            "consistency_proof_ms": consistency,
+            "verify_ms": milliseconds(
+                [lambda text=text, data=data: verify_inclusion(text, data, vkey) for text, data in given]
+            ),
         }
     finally:
         log.close()
         theirs.close()
     result["open_ms"] = milliseconds([lambda: TransparencyLog.open(folder / "ours").close()] * 20)
     with TransparencyLog.open(folder / "ours") as log:
-        result["check_seconds"] = milliseconds([log.check])["max"] / 1000
+        result["full_check_seconds"] = round(milliseconds([log.check])["max"] / 1000, 2)
     result["bytes_per_entry"] = {
         "ours": round((folder / "ours" / "log.sqlite").stat().st_size / size),
         "pymerkle": round((folder / "theirs.sqlite").stat().st_size / size),

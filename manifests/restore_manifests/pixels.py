@@ -117,7 +117,52 @@ def decode_png(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     # deflate shrinks at most 1032-fold: a header that claims more is refused before memory is taken
     if sum(map(len, kept)) * 1032 < height * (width * _CHANNELS[kind] * bits // 8):
         _refuse("it holds too little image data for its size")
-    return _decode(b"".join((_SIGNATURE, *kept)), (height, width, _CHANNELS[kind], bits))
+    shape = (height, width, _CHANNELS[kind], bits)
+    if not interlace:
+        bodies = [body for _, name, body in chunks if name == b"IDAT"]
+        pixels = _decode_up(bodies, shape)
+        if pixels is not None:
+            return pixels
+    return _decode(b"".join((_SIGNATURE, *kept)), shape)
+
+
+def _decode_up(bodies: list[memoryview], shape: tuple[int, int, int, int]) -> Pixels | None:
+    """The samples, if every row has filter type Up, as `encode_png` writes; None for all else.
+
+    Half the time of the general decoder. What is odd in any way is left to that one, and to its refusals.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    height, width, channels, bits = shape
+    line = 1 + width * channels * bits // 8
+    inflate = zlib.decompressobj()
+    parts: list[bytes] = []
+    room = height * line + 1  # one byte more than there may be shows that there are too many
+    try:
+        for body in bodies:
+            parts.append(inflate.decompress(body, room))
+            room -= len(parts[-1])
+            if room <= 0 or inflate.unconsumed_tail:
+                return None
+    except zlib.error:
+        return None
+    if not inflate.eof or inflate.unused_data or room != 1:
+        return None
+    raw = parts[0] if len(parts) == 1 else b"".join(parts)
+    lines = np.frombuffer(raw, np.uint8).reshape(height, line)
+    if lines[0, 0] not in (0, 2) or (lines[1:, 0] != 2).any():  # above the first row is nothing: None is Up
+        return None
+    if line < 1024:
+        rows = np.add.accumulate(lines[:, 1:], axis=0, dtype=np.uint8)
+    else:  # the same row by row, which is faster for long rows
+        rows = np.empty((height, line - 1), np.uint8)
+        rows[0] = lines[0, 1:]
+        for at in range(1, height):
+            np.add(lines[at, 1:], rows[at - 1], out=rows[at])
+    wanted = (height, width) if channels == 1 else (height, width, channels)
+    if bits == 8:
+        return rows.reshape(wanted)
+    return rows.view(">u2").reshape(wanted).astype(np.uint16)
 
 
 def _decode(bare: bytes, shape: tuple[int, int, int, int]) -> Pixels:

@@ -132,8 +132,8 @@ def _source_pixels(record: Record) -> Iterable[Check]:
         expected=source.pixels_sha256,
         found=inputs.source_pixels_sha256,
     )
-    same_file = inputs.source_bytes and sha256_hex(inputs.source_bytes) == source.file_sha256
-    if check.verdict is Verdict.FAIL and same_file and inputs.source_decoder not in (None, recorded):
+    other_decoder = check.verdict is Verdict.FAIL and inputs.source_decoder not in (None, recorded)
+    if other_decoder and inputs.source_bytes and sha256_hex(inputs.source_bytes) == source.file_sha256:
         yield unable(
             name,
             "decoder-differs",

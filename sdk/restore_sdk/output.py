@@ -141,7 +141,7 @@ def write_bundle(files: Mapping[str, bytes], directory: Path, *, force: bool = F
             stale = [stem + suffix for suffix in BUNDLE_SUFFIXES if stem + suffix not in files]
             stale = [name for name in stale if names[-1] in present and (directory / name).is_file()]
             partial = _stage(directory, stem, {name: files[name] for name in names}, stale)
-            _finish(partial, directory)
+            _place(partial, directory, names, stale)
     return {name: directory / name for name in names}
 
 
@@ -242,8 +242,12 @@ def _stage(directory: Path, stem: str, files: Mapping[str, bytes], stale: Sequen
 
 
 def _finish(partial: Path, directory: Path) -> None:
-    """Carry out a committed staging; it can be repeated from any point."""
-    files, stale = _read_journal(partial)
+    """Carry out a committed staging that a killed run left; it can be repeated from any point."""
+    _place(partial, directory, *_read_journal(partial))
+
+
+def _place(partial: Path, directory: Path, files: Sequence[str], stale: Sequence[str]) -> None:
+    """Move the staged `files` into place, in order, after removing the `stale` ones of an older bundle."""
     try:
         for name in stale:
             (directory / name).unlink(missing_ok=True)

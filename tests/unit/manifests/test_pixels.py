@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from restore_manifests import pixels
 from restore_manifests.errors import EvidenceError, UsageError
 from restore_manifests.pixels import decode_png, encode_png, pixels_sha256, png_chunks
 
@@ -72,6 +73,54 @@ def test_opencv_and_we_agree_on_16_bits(channels: int) -> None:
     done, written = cv2.imencode(".png", np.ascontiguousarray(blue_first))
     assert done
     assert np.array_equal(decode_png(written.tobytes()), array)
+
+
+@pytest.mark.parametrize("width", [3, 700])  # short rows and long ones are summed in two ways
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_the_short_way_and_the_general_decoder_agree(width: int, kind: type, channels: int) -> None:
+    shape = (9, width) if channels == 1 else (9, width, channels)
+    array = np.random.default_rng(5).integers(0, np.iinfo(kind).max, shape, dtype=kind, endpoint=True)
+    data = encode_png(array)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixels, "_decode", None)  # not needed for what we wrote ourselves
+        short = decode_png(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixels, "_decode_up", lambda *_: None)
+        general = decode_png(data)
+    assert short.dtype == general.dtype == kind
+    assert np.array_equal(short, array)
+    assert np.array_equal(general, array)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines, packed: packed[:-1],
+        lambda lines, packed: packed[:-2] + b"xx",
+        lambda lines, packed: zlib.compress(lines[:-1]),
+        lambda lines, packed: zlib.compress(lines[:5] + b"\x05" + lines[6:]),
+        lambda lines, packed: b"",
+    ],
+    ids=["cut short", "wrong sum", "a sample short", "an unknown filter", "nothing"],
+)
+def test_damaged_rows_of_the_short_way_are_refused(change: Callable[[bytes, bytes], bytes]) -> None:
+    lines = b"".join(b"\x02" + bytes(4) for _ in range(3))
+    assert np.array_equal(decode_png(png(body=zlib.compress(lines))), np.zeros((3, 4), np.uint8))
+    with pytest.raises(EvidenceError):
+        decode_png(png(body=change(lines, zlib.compress(lines))))
+
+
+def test_image_data_in_many_chunks_is_one_stream() -> None:
+    array = np.random.default_rng(6).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    parts = [(name, bytes(body)) for _, name, body in png_chunks(encode_png(array))]
+    split = []
+    for name, body in parts:
+        step = 5 if name == b"IDAT" else len(body) + 1
+        split += [(name, body[at : at + step]) for at in range(0, len(body) + 1, step)]
+    assert np.array_equal(
+        decode_png(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, body) for name, body in split)), array
+    )
 
 
 def test_interlaced_files_are_read() -> None:

@@ -1,0 +1,288 @@
+"""What our record costs beside c2pa-python alone, on the same picture, in turns in one process.
+
+    python benchmarks/bench_sign.py [--megapixels 12] [--rounds 7] [--folder /path/on/the/disk/to/measure]
+
+Signing. Ours is what `restore run` does once pixels, maps and their PNG files are there: the hashes of pixels
+and files, the record, the claim with the maps and the source in it, the log entry and its proof, both
+signatures, and the bundle on the disk, synced. `bare` is c2pa-python signing the same PNG file into a new
+file, with a claim of one action and nothing else; `alike` gives it the claim that ours has: the same
+assertions, the source as parent, the maps as components. Neither of the two hashes pixels, writes maps, keeps
+a log or syncs.
+
+Verifying. Ours is `restore verify --no-recompute`, in process, with the trust root and the log's key given.
+`peer` is c2pa-python's Reader on the same result with the same trust, and SHA-256 over all files of the
+bundle and the source. `peer_decoding` also decodes the four pictures (Pillow) and hashes their samples, which
+is the least that anybody has to do who compares pixels and not only files.
+
+Prints one JSON document; seconds are medians, ratios are medians of the ratios within one round. Processor
+time stands beside the clock's, because other work on the machine does not reach it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import c2pa
+import cv2
+import numpy as np
+from PIL import Image
+
+from restore_manifests import c2pa_claim
+from restore_manifests.canonical import sha256_hex
+from restore_manifests.keys import Identity, create_identity
+from restore_manifests.log import TransparencyLog
+from restore_manifests.pixels import encode_png, pixels_sha256
+from restore_manifests.report import Verdict
+from restore_manifests.schema import Body, Request, body_bytes
+from restore_models.vectors import vector_image
+from restore_sdk.evidence import Evidence, decode_evidence
+from restore_sdk.model_in_use import open_in_use
+from restore_sdk.output import write_bundle
+from restore_sdk.plan import Executed
+from restore_sdk.record import Job, make_record, sign_record
+from restore_sdk.verification import verify
+
+CREATED = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCreation"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One restoration up to the moment in which it is signed."""
+
+    folder: Path
+    job: Job
+    evidence: Evidence
+    executed: Executed
+    body: Body
+    files: dict[str, bytes]
+
+    @property
+    def identity(self) -> Identity:
+        return self.job.identity
+
+    @property
+    def result(self) -> bytes:
+        """The result as a PNG without its claim."""
+        return self.files[self.body.result.name]
+
+    @property
+    def maps(self) -> dict[str, bytes]:
+        return {name: data for name, data in self.files.items() if name != self.body.result.name}
+
+
+def make_scene(folder: Path, megapixels: float) -> Scene:
+    """A noisy picture, "restored" by a median filter, whose maps are about as large as real ones."""
+    side = round((megapixels * 1e6 / 1.5) ** 0.5)
+    dice = np.random.default_rng(0)
+    clean = vector_image(side, round(side * 1.5), 3, 8)
+    before = np.clip(clean + dice.normal(0, 8, clean.shape), 0, 255).astype(np.uint8)
+    after = cv2.medianBlur(before, 3)
+    doubt = cv2.blur(np.abs(after.astype(np.int16) - before).max(axis=2).astype(np.uint8), (9, 9))
+    confidence = np.asarray(doubt, np.uint8)
+    data = encode_png(before)
+    (folder / "picture.png").write_bytes(data)
+    identity = create_identity(folder / "home", name="Benchmark", passphrase=None, unprotected=True)
+    request = Request(
+        prompt="", mode="auto", scale=1, seed=0, guidance_scale=1.0, arithmetic="exact", strict=False
+    )
+    model = open_in_use(None, exact=True)
+    job = Job(model.settle(request), model, identity, folder / "bundle", force=True)
+    evidence = decode_evidence(data, "picture.png")
+    executed = Executed(after, None, before, confidence, {}, [])
+    body, files = make_record(job, evidence, executed, model.plan(request), {}, [])
+    return Scene(folder, job, evidence, executed, body, files)
+
+
+def sign_ours(scene: Scene, stages: dict[str, list[float]]) -> None:
+    """`files` is what the encoder left; the body is complete, so its hashes are made again to be counted."""
+    began = time.perf_counter()
+    pixels_sha256(scene.executed.samples)
+    for data in scene.maps.values():
+        sha256_hex(data)
+        pixels_sha256(scene.executed.confidence)  # the edit map has the same shape
+    hashed = time.perf_counter()
+    bundle, _ = sign_record(scene.job, scene.evidence, scene.body, scene.files)
+    signed = time.perf_counter()
+    write_bundle(bundle, scene.folder / "bundle", force=True)
+    written = time.perf_counter()
+    for name, seconds in (
+        ("hashes", hashed - began),
+        ("record, claim, log, signatures", signed - hashed),
+        ("bundle on the disk", written - signed),
+    ):
+        stages.setdefault(name, []).append(seconds)
+
+
+def sign_alone(scene: Scene, *, alike: bool) -> None:
+    """c2pa-python by itself, from file to file, with the settings that we use."""
+    definition = {
+        "claim_generator_info": [{"name": "benchmark", "version": "1"}],
+        "format": "image/png",
+        "assertions": [
+            {
+                "label": "c2pa.actions.v2",
+                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": CREATED}]},
+            }
+        ],
+    }
+    if alike:
+        c2pa_claim.embed(  # a thin layer over the library: what is in the claim is the same
+            scene.result,
+            body=scene.body,
+            manifest_text=body_bytes(scene.body).decode(),
+            source_bytes=scene.evidence.data,
+            source_mime=scene.evidence.mime,
+            maps=scene.maps,
+            identity=scene.identity,
+        )
+        return
+    settings = {
+        "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+        "builder": {"thumbnail": {"enabled": False}},
+    }
+    algorithm = c2pa.C2paSigningAlg[scene.identity.algorithm.upper()]
+    with (
+        c2pa.Context.from_dict(settings) as context,
+        c2pa.Builder(json.dumps(definition), context=context) as builder,
+        c2pa.Signer.from_callback(scene.identity.sign, algorithm, scene.identity.chain_pem, None) as signer,
+        (scene.folder / "unsigned.png").open("rb") as source,
+        (scene.folder / "alone.png").open("w+b") as target,
+    ):
+        builder.sign(signer, "image/png", source, target)
+
+
+def verify_ours(scene: Scene, root: Path, log_key: str) -> None:
+    report = verify(
+        scene.folder / "bundle" / scene.body.result.name,
+        scene.folder / "bundle" / "picture.manifest.json",
+        source=scene.folder / "picture.png",
+        trust=root,
+        log_key=log_key,
+        recompute=False,
+    )
+    if report.verdict is not Verdict.PASS:
+        raise SystemExit(f"The bundle of the benchmark does not verify: {report}")
+
+
+def verify_alone(scene: Scene, root: Path, *, decoding: bool) -> None:
+    bundle = scene.folder / "bundle"
+    files = [scene.folder / "picture.png", *sorted(bundle.iterdir())]
+    settings = {
+        "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+        "trust": {"trust_anchors": root.read_text(), "trust_config": "1.3.6.1.5.5.7.3.4\n1.3.6.1.5.5.7.3.36"},
+    }
+    with (
+        c2pa.Context.from_dict(settings) as context,
+        (bundle / scene.body.result.name).open("rb") as stream,
+        c2pa.Reader("image/png", stream, context=context) as reader,
+    ):
+        if json.loads(reader.json())["validation_state"] != "Trusted":
+            raise SystemExit("The peer does not trust the result.")
+    for path in files:
+        data = path.read_bytes()
+        hashlib.sha256(data).hexdigest()
+        if decoding and path.suffix == ".png":
+            with Image.open(io.BytesIO(data)) as picture:
+                hashlib.sha256(np.asarray(picture)).hexdigest()
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, float]:
+    began, busy = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - began, time.process_time() - busy
+
+
+def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> Times:
+    """Each way once a round, the first round unmeasured, and the order turned round by round."""
+    taken: Times = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        names = list(ways)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            took = seconds(ways[name])
+            if number:
+                taken[name].append(took)
+    return taken
+
+
+def summary(taken: Times) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for at, clock in enumerate(("seconds", "processor_seconds")):
+        ours = [both[at] for both in taken["ours"]]
+        found[clock] = {name: round(statistics.median(b[at] for b in t), 4) for name, t in taken.items()}
+        found[f"ours_over, {clock}"] = {
+            name: round(statistics.median(a / b[at] for a, b in zip(ours, times, strict=True)), 2)
+            for name, times in taken.items()
+            if name != "ours"
+        }
+    return found
+
+
+def measure(folder: Path, megapixels: float, rounds: int) -> dict[str, Any]:
+    os.environ["RESTORE_HOME"] = str(folder / "home")
+    scene = make_scene(folder, megapixels)
+    (folder / "unsigned.png").write_bytes(scene.result)
+    root = folder / "root.pem"
+    root.write_text(scene.identity.root_pem or "")
+    stages: dict[str, list[float]] = {}
+    signing = in_turns(
+        {
+            "ours": lambda: sign_ours(scene, stages),
+            "bare": lambda: sign_alone(scene, alike=False),
+            "alike": lambda: sign_alone(scene, alike=True),
+        },
+        rounds,
+    )
+    with TransparencyLog.open(folder / "home" / "log") as log:
+        key = log.vkey
+    verifying = in_turns(
+        {
+            "ours": lambda: verify_ours(scene, root, key),
+            "peer": lambda: verify_alone(scene, root, decoding=False),
+            "peer_decoding": lambda: verify_alone(scene, root, decoding=True),
+        },
+        rounds,
+    )
+    sizes = {path.name: path.stat().st_size for path in sorted((folder / "bundle").iterdir())}
+    return {
+        "megapixels": megapixels,
+        "rounds": rounds,
+        "bytes": {"picture.png": len(scene.evidence.data), "unsigned": len(scene.result), **sizes},
+        "signing": {
+            **summary(signing),
+            "stages": {name: round(statistics.median(times[1:]), 4) for name, times in stages.items()},
+        },
+        "verifying": summary(verifying),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--megapixels", type=float, default=12.0)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--folder", type=Path, default=None, help="where to work (default: temporary folder)")
+    given = parser.parse_args()
+    name = tempfile.mkdtemp(dir=given.folder)
+    try:
+        print(json.dumps(measure(Path(name), given.megapixels, given.rounds), indent=2))
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
