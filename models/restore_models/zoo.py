@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_MODEL",
     "EXTERNAL_SUFFIXES",
+    "QUIET_MODEL",
     "ModelFile",
     "find_model",
     "import_model",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "blind-small-2"
+"""For every kind of damage."""
+QUIET_MODEL = "quiet-small-1"
+"""For images without noise: compressed, reduced, soft; see `routing`."""
 EXTERNAL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """What files of external models may end in; pickles are read as tensors only."""
 _SUFFIX = ".safetensors"

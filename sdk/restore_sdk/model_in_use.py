@@ -1,24 +1,27 @@
-"""The model of one call of `restore`, of either kind, with what the plan and the record need of it."""
+"""The models of one call of `restore`, of either kind, with what the plan and the record need of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from restore_manifests.schema import Degradation, Finding, Label, ModelUse, Request, Step
 from restore_sdk.estimates import describe
 from restore_sdk.executors import make_executor
 from restore_sdk.external_step import EXTERNAL_DOUBT, external_use, make_external_plan
 from restore_sdk.models import models_folder
-from restore_sdk.plan import make_plan
+from restore_sdk.plan import ROUTE, make_plan
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from restore_models.external import ExternalModel
     from restore_models.program import Program
     from restore_models.restorer import Executor
+    from restore_models.routing import Rule
 
-__all__ = ["STATEMENT", "ExternalInUse", "ModelInUse", "ProgramInUse", "open_in_use"]
+__all__ = ["STATEMENT", "ExternalInUse", "ModelInUse", "ProgramInUse", "RoutedInUse", "open_in_use"]
 
 STATEMENT = (
     "Enhanced image: pixels were estimated by a neural network. Not for identification on its own; "
@@ -43,6 +46,13 @@ class ProgramInUse:
     executor: Executor
     doubts: tuple[str, ...] = ()
     label: Label = _LABEL
+    routed: Routed | None = None
+    """How this model was chosen for the image; None: it was named."""
+
+    @property
+    def noise(self) -> int | None:
+        """What the routing step found, if there was one."""
+        return self.routed.noise if self.routed else None
 
     def settle(self, request: Request) -> Request:
         """The request as it can be carried out."""
@@ -50,19 +60,28 @@ class ProgramInUse:
 
     def plan(self, request: Request) -> list[Step]:
         """The steps for one image."""
-        return make_plan(
+        steps = make_plan(
             scale=request.scale,
             model_id=self.id,
             program_sha256=self.program.program_sha256(),
             arithmetic=request.arithmetic,
         )
+        return [self.routed.step(request), *steps] if self.routed else steps
 
-    def runner(self) -> Executor:
-        """What `plan.execute` wants for the restoring step."""
-        return self.executor
+    def for_image(self, _pixels: NDArray[Any]) -> ProgramInUse:
+        """The model for one image: this one."""
+        return self
 
-    def use(self, request: Request) -> ModelUse:
-        """What the record says of it."""
+    def runner(self, step: Step) -> Executor:
+        """What `plan.execute` wants for a step."""
+        return self.routed.router.executor if self.routed and step.operation == ROUTE else self.executor
+
+    def uses(self, request: Request) -> list[ModelUse]:
+        """What the record says of all models that took part."""
+        router = self.routed.router if self.routed else self
+        return [model._use(request) for model in ([self] if router.id == self.id else [self, router])]
+
+    def _use(self, request: Request) -> ModelUse:
         standing: Literal["exact", "tolerance"] = "exact" if request.arithmetic == "exact" else "tolerance"
         return ModelUse(
             id=self.id,
@@ -87,6 +106,51 @@ class ProgramInUse:
 
 
 @dataclass(frozen=True)
+class Routed:
+    """How a model was chosen: by the noise that `router` saw in a sample of the image, and by `rule`."""
+
+    router: ProgramInUse
+    rule: Rule
+    noise: int
+
+    def step(self, request: Request) -> Step:
+        """The routing step of the plan, with all that the decision rests on."""
+        return Step(
+            operation=ROUTE,
+            parameters={
+                "model": self.router.id,
+                "program_sha256": self.router.program.program_sha256(),
+                "arithmetic": request.arithmetic,
+                "noise_thousandths": self.noise,
+                "limit_thousandths": self.rule.limit,
+                "below": self.rule.quiet,
+                "otherwise": self.rule.noisy,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class RoutedInUse:
+    """Several programs, of which each image gets the one that `rule` chooses by what `router` sees."""
+
+    router: ProgramInUse
+    programs: dict[str, ProgramInUse]
+    rule: Rule
+
+    def settle(self, request: Request) -> Request:
+        """The request as it can be carried out."""
+        return request
+
+    def for_image(self, pixels: NDArray[Any]) -> ProgramInUse:
+        """The model for one image, uint8 or uint16 (height, width[, 3])."""
+        from restore_models.routing import noise_in_sample  # noqa: PLC0415 -- torch stays out of light commands
+
+        noise = noise_in_sample(self.router.executor, pixels)
+        chosen = self.programs[self.rule.choose(noise)]
+        return replace(chosen, routed=Routed(self.router, self.rule, noise))
+
+
+@dataclass(frozen=True)
 class ExternalInUse:
     """A model made by others; it may have been trained to invent, so its results get the stronger label."""
 
@@ -95,6 +159,8 @@ class ExternalInUse:
     doubts: tuple[str, ...] = (EXTERNAL_DOUBT,)
     """Why the tool abstains whatever the image."""
     label: Label = _EXTERNAL_LABEL
+    noise: None = None
+    """No routing step."""
 
     def settle(self, request: Request) -> Request:
         """With the only arithmetic that there is for such a model."""
@@ -104,13 +170,17 @@ class ExternalInUse:
         """The steps for one image. Raises UsageError for a scale that the model does not give."""
         return make_external_plan(self.id, self.model, request.scale)
 
-    def runner(self) -> ExternalModel:
-        """What `plan.execute` wants for the restoring step."""
+    def for_image(self, _pixels: NDArray[Any]) -> ExternalInUse:
+        """The model for one image: this one."""
+        return self
+
+    def runner(self, _step: Step) -> ExternalModel:
+        """What `plan.execute` wants for a step."""
         return self.model
 
-    def use(self, _request: Request) -> ModelUse:
+    def uses(self, _request: Request) -> list[ModelUse]:
         """What the record says of it."""
-        return external_use(self.id, self.model)
+        return [external_use(self.id, self.model)]
 
     def degradation(self, _estimates: dict[str, int]) -> dict[str, Degradation]:
         """Nothing: the model does not say what was wrong with the image."""
@@ -143,15 +213,22 @@ def _warning(message: str) -> Finding:
 ModelInUse = ProgramInUse | ExternalInUse
 
 
-def open_in_use(name: str | Path | None, *, exact: bool) -> ModelInUse:
-    """Opens a model by id or file (None: the shipped one), tried here if it is to be exact.
+def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) -> ModelInUse | RoutedInUse:
+    """Opens a model by id or file, tried here if it is to be exact; None: the shipped one, or, with `route`,
+    all shipped ones that the rule chooses among.
 
     Raises:
         ModelError: if it is missing, damaged, or its known answers come out wrong.
     """
     from restore_models.program import Program  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.zoo import open_any  # noqa: PLC0415
+    from restore_models.zoo import DEFAULT_MODEL, QUIET_MODEL, known_models, open_any  # noqa: PLC0415
 
+    if name is None and route and any(m.id == QUIET_MODEL for m in known_models(models_folder())):
+        from restore_models.routing import Rule  # noqa: PLC0415
+
+        both = {each: open_in_use(each, exact=exact) for each in (DEFAULT_MODEL, QUIET_MODEL)}
+        programs = {each: model for each, model in both.items() if isinstance(model, ProgramInUse)}
+        return RoutedInUse(programs[DEFAULT_MODEL], programs, Rule(DEFAULT_MODEL, QUIET_MODEL))
     found, model = open_any(name, models_folder())
     if isinstance(model, Program):
         return ProgramInUse(found.id, model, make_executor(found, model, exact=exact))

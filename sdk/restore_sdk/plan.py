@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from restore_models.external import ExternalModel
     from restore_models.restorer import Executor
 
-__all__ = ["Executed", "execute", "make_plan"]
+__all__ = ["ROUTE", "Executed", "execute", "make_plan"]
+
+ROUTE = "route"
+"""The step that measures the noise by which the restoring model was chosen; it changes no pixel."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Executed:
     confidence: NDArray[np.uint8] | None
     estimates: dict[str, int]
     trace: list[TraceStep]
+    noise: int | None = None
+    """What a routing step found, in thousandths of an 8-bit level."""
 
     @property
     def samples(self) -> NDArray[Any]:
@@ -63,8 +68,12 @@ def execute(
     alpha: NDArray[Any] | None,
     find_executor: Callable[[Step], Executor | ExternalModel],
     progress: Callable[[float], None] | None = None,
+    *,
+    noise: int | None = None,
 ) -> Executed:
     """Runs a plan on upright pixels, uint8 or uint16, (height, width[, 3]); alpha of the same type beside it.
+
+    `noise` is what the routing step would find, where it has just been measured to make the plan.
 
     Raises:
         ManifestError: if the plan holds an operation or parameter that this version does not know.
@@ -73,6 +82,7 @@ def execute(
     from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
     from restore_models.resample import FACTORS, enlarge  # noqa: PLC0415
     from restore_models.restorer import restore_pixels  # noqa: PLC0415
+    from restore_models.routing import noise_in_sample  # noqa: PLC0415
 
     trace = []
     restored_by: str | None = None
@@ -82,6 +92,13 @@ def execute(
     digest = pixels_sha256(pixels)
     for step in plan:
         match step.operation:
+            case "route":
+                if pixels is not evidence_pixels:
+                    raise ManifestError("The plan chooses a model late, which restore never plans.")
+                if noise is None:
+                    router = find_executor(step)
+                    assert not isinstance(router, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
+                    noise = noise_in_sample(router, pixels)
             case "enlarge":
                 factor = step.parameters.get("factor")
                 if not isinstance(factor, int) or factor not in FACTORS or restored_by:
@@ -116,4 +133,4 @@ def execute(
         digest = after
     if restored_by is None:
         raise UndecidableError("The plan restores nothing: it has no restore step.")
-    return Executed(pixels, alpha, before, confidence, estimates, trace)
+    return Executed(pixels, alpha, before, confidence, estimates, trace, noise)

@@ -17,7 +17,7 @@ from restore_sdk.executors import make_executor
 from restore_sdk.external_step import OPERATION, recorded_external
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
-from restore_sdk.plan import execute
+from restore_sdk.plan import ROUTE, execute
 
 if TYPE_CHECKING:
     from restore_manifests.schema import Body, Step
@@ -58,7 +58,7 @@ def recompute(body: Body, evidence: Evidence, result: bytes) -> Recomputation:
         pixels_sha256=pixels_sha256(executed.samples),
         edit_sha256=pixels_sha256(edit),
         confidence_sha256=None if executed.confidence is None else pixels_sha256(executed.confidence),
-        contradicted=tuple(_contradicted(body, evidence, executed, programs[0], statistics)),
+        contradicted=tuple(_contradicted(body, evidence, executed, programs[-1], statistics)),
     )
 
 
@@ -67,6 +67,8 @@ def _contradicted(
 ) -> Iterator[str]:
     if executed.trace != body.trace:
         yield "its trace has other hashes"
+    if (problem := _routing_problem(body, executed)) is not None:
+        yield problem
     if body.tool.version != version("forensic-restore"):
         return  # another version may word these differently
     degradation = describe(executed.estimates, program.notes)
@@ -82,6 +84,22 @@ def _contradicted(
         stated = [finding for finding in body.findings if finding.checker == "consistency"]
         if again is None or (again.figures, [again.finding()]) != (body.result.consistency, stated):
             yield "its consistency with the source is another"
+
+
+def _routing_problem(body: Body, executed: Executed) -> str | None:
+    """What is wrong with the choice of the restoring model; None where it is right or there was none."""
+    named = {step.operation: step.parameters for step in body.plan}
+    route, restored = named.get(ROUTE), named.get("restore", {})
+    if route is None:
+        return None
+    if executed.noise != route.get("noise_thousandths"):
+        return "the noise by which its model was chosen is another"
+    limit = route.get("limit_thousandths")
+    if type(limit) is not int or executed.noise is None:
+        return "the rule by which its model was chosen is none"
+    if restored.get("model") != route.get("below" if executed.noise < limit else "otherwise"):
+        return "its model is not the one that its own rule chooses"
+    return None
 
 
 def _runner(step: Step, body: Body, programs: list[Program]) -> Executor | ExternalModel:

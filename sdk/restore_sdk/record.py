@@ -54,7 +54,7 @@ NO_GUARANTEE = "None: the quantiles were learned, not calibrated on independent 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for every image of one call."""
+    """What is to be done with one image, and by whom."""
 
     request: Request
     model: ModelInUse
@@ -98,7 +98,7 @@ def make_record(
         request=job.request,
         plan=plan,
         trace=executed.trace,
-        models=[job.model.use(job.request)],
+        models=job.model.uses(job.request),
         degradation=degradation,
         abstained=bool(reasons),
         abstentions=reasons,

@@ -14,7 +14,7 @@ from restore_manifests.schema import Degradation, Request, Step
 from restore_sdk.estimates import abstentions
 from restore_sdk.evidence import Evidence, open_evidence
 from restore_sdk.home import restore_home
-from restore_sdk.model_in_use import open_in_use
+from restore_sdk.model_in_use import ModelInUse, RoutedInUse, open_in_use
 from restore_sdk.output import BUNDLE_SUFFIXES, check_vacant, write_bundle
 from restore_sdk.overlap import overlapped
 from restore_sdk.plan import Executed, execute
@@ -90,11 +90,12 @@ def restore(
         images: files to restore; each is opened read-only.
         out: folder of the bundles; None: beside each image.
         prompt: recorded with the result. The shipped model is blind: a prompt does not change its pixels.
-        mode: `auto` or `blind`; `guided` needs a text-guided model.
+        mode: `auto` (each image gets the shipped model that its noise calls for) or `blind` (one blind model
+            for all); `guided` needs a text-guided model.
         scale: 1, 2 or 4; above 1 the image is enlarged bicubically and then restored.
         seed: recorded; the shipped model uses no random numbers.
         guidance_scale: recorded; used by guided models only.
-        model: id of an installed model or a model file; None: the shipped one. A model made by others (extra
+        model: id of an installed model or a model file; None: as `mode` says. A model made by others (extra
             `spandrel`) runs in floating point, whatever `arithmetic` says, and its results are flagged.
         arithmetic: `exact`, recomputable byte for byte anywhere, or `float`, a preview that is not.
         strict: refuse an image outside the calibrated domain instead of flagging it.
@@ -113,7 +114,7 @@ def restore(
     paths = [Path(images)] if isinstance(images, str | Path) else [Path(image) for image in images]
     _check(paths, out, mode, scale, arithmetic)
     authorities = check_authorities(tsa)
-    job = _prepare(
+    call = _prepare(
         Request(
             prompt=prompt,
             mode=mode,
@@ -134,9 +135,9 @@ def restore(
     alone = len(paths) == 1
     return overlapped(
         list(enumerate(paths)),
-        lambda item: _read(job, item[1], say if alone else _silent, item[0]),
-        lambda opened: _compute(job, opened, _part(say, opened.index, len(paths))),
-        lambda computed: _write(job, computed, say if alone else _silent),
+        lambda item: _read(call, item[1], say if alone else _silent, item[0]),
+        lambda opened: _compute(call, opened, _part(say, opened.index, len(paths))),
+        lambda computed: _write(computed, say if alone else _silent),
     )
 
 
@@ -162,6 +163,23 @@ def _check(paths: list[Path], out: Path | str | None, mode: str, scale: int, ari
         )
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What is the same for every image of one call."""
+
+    request: Request
+    models: ModelInUse | RoutedInUse
+    identity: Identity
+    out: Path | None
+    force: bool
+    authorities: tuple[str, ...]
+
+    def job(self, evidence: Evidence) -> Job:
+        """What is to be done with one image, its model chosen."""
+        model = self.models.for_image(evidence.pixels)
+        return Job(self.request, model, self.identity, self.out, self.force, self.authorities)
+
+
 def _prepare(
     request: Request,
     model: str | Path | None,
@@ -169,9 +187,9 @@ def _prepare(
     out: Path | None,
     force: bool,
     authorities: tuple[str, ...],
-) -> Job:
-    in_use = open_in_use(model, exact=request.arithmetic == "exact")
-    return Job(in_use.settle(request), in_use, identity, out, force, authorities)
+) -> _Call:
+    in_use = open_in_use(model, exact=request.arithmetic == "exact", route=request.mode == "auto")
+    return _Call(in_use.settle(request), in_use, identity, out, force, authorities)
 
 
 @dataclass(frozen=True)
@@ -180,39 +198,43 @@ class _Opened:
     path: Path
     started: float
     evidence: Evidence
-    plan: list[Step]
 
 
 @dataclass(frozen=True)
 class _Computed:
     opened: _Opened
+    job: Job
+    plan: list[Step]
     executed: Executed
     degradation: dict[str, Degradation]
     reasons: list[str]
 
 
-def _read(job: Job, path: Path, say: Progress, index: int) -> _Opened:
+def _read(call: _Call, path: Path, say: Progress, index: int) -> _Opened:
     started = time.monotonic()
     say(f"reading {path.name}", 0.0)
     evidence = open_evidence(path)
     # Before the work, and before the log says that it was done; write_bundle looks again under its lock.
     check_vacant(
         [beside_source(evidence, suffix[1:]) for suffix in BUNDLE_SUFFIXES],
-        job.out if job.out is not None else path.parent,
-        force=job.force,
+        call.out if call.out is not None else path.parent,
+        force=call.force,
     )
-    return _Opened(index, path, started, evidence, job.model.plan(job.request))
+    return _Opened(index, path, started, evidence)
 
 
-def _compute(job: Job, opened: _Opened, say: Progress) -> _Computed:
+def _compute(call: _Call, opened: _Opened, say: Progress) -> _Computed:
     evidence, name = opened.evidence, opened.path.name
     say(f"restoring {name}", 0.05)
+    job = call.job(evidence)
+    plan = job.model.plan(job.request)
     executed = execute(
-        opened.plan,
+        plan,
         evidence.pixels,
         evidence.alpha,
-        lambda _: job.model.runner(),
+        job.model.runner,
         lambda share: say(f"restoring {name}", 0.05 + 0.75 * share),
+        noise=job.model.noise,
     )
     degradation = job.model.degradation(executed.estimates)
     reasons = [*job.model.doubts, *abstentions(degradation, evidence.height, evidence.width)]
@@ -221,15 +243,15 @@ def _compute(job: Job, opened: _Opened, say: Progress) -> _Computed:
             f"{name} is outside the domain of the model: {'; '.join(reasons)}.",
             hint="Run without --strict to restore it all the same, flagged.",
         )
-    return _Computed(opened, executed, degradation, reasons)
+    return _Computed(opened, job, plan, executed, degradation, reasons)
 
 
-def _write(job: Job, computed: _Computed, say: Progress) -> Restoration:
-    opened, evidence = computed.opened, computed.opened.evidence
+def _write(computed: _Computed, say: Progress) -> Restoration:
+    job, opened, evidence = computed.job, computed.opened, computed.opened.evidence
     name = opened.path.name
     say(f"drawing the maps of {name}", 0.8)
     body, files = make_record(
-        job, evidence, computed.executed, opened.plan, computed.degradation, computed.reasons
+        job, evidence, computed.executed, computed.plan, computed.degradation, computed.reasons
     )
     say(f"signing the record of {name}", 0.9)
     bundle, unstamped = sign_record(job, evidence, body, files)

@@ -1,0 +1,71 @@
+"""Which of the shipped models restores an image: a rule on what the blind one sees in a sample of it.
+
+One network for every kind of damage learns each less well than a network for that kind. So there is a second
+one for images without noise (compressed, reduced, soft), and the blind network's own estimate of the noise
+decides. The estimate is made of whole numbers by an exact program: the decision is the same on every
+machine, is recorded, and is made again by `verify`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_models.restorer import Executor, restore_pixels
+
+__all__ = ["NOISE_LIMIT", "Rule", "noise_in_sample"]
+
+NOISE_LIMIT = 2000
+"""Noise (standard deviation in thousandths of an 8-bit level) from which on the blind model restores."""
+
+_SIDE = 128
+"""Side of a tile of the sample in pixels."""
+_ACROSS = 3
+"""Tiles along a side of a large image."""
+_LEVELS = 25
+"""One unit of the estimate head's noise, in 8-bit levels: `degradations.Applied.targets`."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`quiet` restores an image with less noise than `limit`, `noisy` every other; ids of models."""
+
+    noisy: str
+    quiet: str
+    limit: int = NOISE_LIMIT
+
+    def choose(self, noise: int) -> str:
+        """The model for an image with this much noise, in thousandths of a level."""
+        return self.quiet if noise < self.limit else self.noisy
+
+
+def noise_in_sample(executor: Executor, pixels: NDArray[Any]) -> int:
+    """Median noise over up to nine tiles, spread evenly: its standard deviation in thousandths of a level.
+
+    The median, so that a tile of fine texture or of black does not decide for the others.
+
+    Args:
+        executor: of a program whose estimate head says `noise_sigma`.
+        pixels: uint8 or uint16, (height, width[, 3]), sRGB-encoded.
+    """
+    ordered = sorted(restore_pixels(executor, tile).estimates["noise_sigma"] for tile in _tiles(pixels))
+    middle = len(ordered) // 2
+    # Of an even number the lower of the two in the middle; each is a whole number of thousandths of a unit.
+    return max(0, ordered[middle if len(ordered) % 2 else middle - 1]) * _LEVELS
+
+
+def _tiles(pixels: NDArray[Any]) -> list[NDArray[Any]]:
+    """Views of `pixels`: the whole of a small image, else tiles spread over it."""
+    starts = [_starts(size) for size in pixels.shape[:2]]
+    return [pixels[y : y + _SIDE, x : x + _SIDE] for y in starts[0] for x in starts[1]]
+
+
+def _starts(size: int) -> list[int]:
+    """Where tiles begin along one side."""
+    count = min(_ACROSS, max(1, size // _SIDE))
+    if count == 1:
+        return [max(0, (size - _SIDE) // 2)]
+    return [int(start) for start in (size - _SIDE) * np.arange(count) // (count - 1)]
