@@ -1,0 +1,56 @@
+"""The sample by which a model is chosen, and the rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from restore_models import routing
+from restore_models.program import Program
+from restore_models.restorer import TorchRunner
+from restore_models.routing import Rule, noise_in_sample
+
+
+def test_rule_takes_the_quiet_model_below_the_limit_only() -> None:
+    rule = Rule("noisy", "quiet", 2000)
+    assert [rule.choose(noise) for noise in (0, 1999, 2000, 90_000)] == ["quiet", "quiet", "noisy", "noisy"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 1), {(0, 0)}),
+        ((128, 255), {(0, 63)}),
+        ((300, 256), {(0, 0), (0, 128), (172, 0), (172, 128)}),
+        ((1000, 4000, 3), {(y, x) for y in (0, 436, 872) for x in (0, 1936, 3872)}),
+    ],
+)
+def test_tiles_lie_inside_and_are_spread_evenly(
+    shape: tuple[int, ...], expected: set[tuple[int, int]]
+) -> None:
+    rows, columns = shape[:2]
+    places = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
+    tiles = routing._tiles(places)
+    assert {(int(tile[0, 0]) // columns, int(tile[0, 0]) % columns) for tile in tiles} == expected
+    assert all(tile.shape == (min(rows, 128), min(columns, 128)) for tile in tiles)
+
+
+def test_one_tile_of_another_kind_does_not_decide(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The median of what is said of the tiles, in thousandths of a level."""
+    said = iter([40, 7, 9000, 41, 42, 39, 38, 43, 6])
+    monkeypatch.setattr(
+        routing,
+        "restore_pixels",
+        lambda _executor, _tile: type("R", (), {"estimates": {"noise_sigma": next(said)}}),
+    )
+    assert noise_in_sample(TorchRunner(program), np.zeros((400, 400), np.uint8)) == 40 * 25
+
+
+def test_sample_says_the_same_of_colour_and_depth_that_hold_the_same(program: Program) -> None:
+    rng = np.random.default_rng(3)
+    grey = rng.integers(0, 256, (150, 140)).astype(np.uint8)
+    executor = TorchRunner(program)
+    found = noise_in_sample(executor, grey)
+    assert found == noise_in_sample(executor, np.repeat(grey[:, :, None], 3, axis=2))
+    assert found == noise_in_sample(executor, grey.astype(np.uint16) * 257)
+    assert found >= 0

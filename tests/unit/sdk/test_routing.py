@@ -1,0 +1,119 @@
+"""Each image gets the model that its noise calls for; the record says why, and verify decides again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from restore_manifests.keys import Identity, create_identity
+from restore_manifests.pixels import encode_png
+from restore_manifests.schema import Body, Step, TraceStep, parse_manifest
+from restore_models import zoo
+from restore_models.architecture import PRESETS
+from restore_models.network import RestorationNet
+from restore_models.program import save_program
+from restore_models.quantise import quantise_network
+from restore_sdk import recompute as recomputing
+from restore_sdk.evidence import open_evidence
+from restore_sdk.recompute import recompute
+from restore_sdk.restoration import Restoration, restore
+
+NOISY, QUIET = "tiny-noisy", "tiny-quiet"
+
+
+def _install(folder: Path, name: str, *, says_noise: float, seed: int) -> None:
+    """A tiny program that sees the same noise in everything."""
+    network = RestorationNet(PRESETS["tiny"], seed=seed).eval()
+    head = network.convs["estimate_head"]
+    assert isinstance(head, torch.nn.Conv2d)
+    assert head.bias is not None
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([says_noise, 0.0, 0.0, 0.0]))
+    batch = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_program(
+        folder / f"{name}.safetensors", quantise_network(network, [batch], {"licence": "Apache-2.0"})
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restoration]:
+    """Restores one picture with two tiny models installed as the shipped ones."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("RESTORE_HOME", str(home))
+    monkeypatch.setattr(zoo, "DEFAULT_MODEL", NOISY)
+    monkeypatch.setattr(zoo, "QUIET_MODEL", QUIET)
+    identity: Identity = create_identity(home, name="Laboratory", passphrase=None, unprotected=True)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encode_png(np.random.default_rng(1).integers(0, 256, (70, 90, 3)).astype(np.uint8)))
+
+    def restore_it(says_noise: float, **options: Any) -> Restoration:
+        _install(home / "models", NOISY, says_noise=says_noise, seed=1)
+        _install(home / "models", QUIET, says_noise=0.0, seed=2)
+        return restore(picture, out=tmp_path / "out", identity=identity, force=True, **options)[0]
+
+    return restore_it
+
+
+def _body(done: Restoration) -> Body:
+    return parse_manifest(done.manifest.read_bytes()).body
+
+
+@pytest.mark.parametrize(("says_noise", "chosen"), [(0.0, QUIET), (1.0, NOISY)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_noise_decides_and_the_record_says_so(
+    run: Callable[..., Restoration], says_noise: float, chosen: str, scale: int
+) -> None:
+    body = _body(run(says_noise, scale=scale))
+    operations = [step.operation for step in body.plan]
+    assert operations == ["route", *(["enlarge"] if scale > 1 else []), "restore"]
+    route, restored = body.plan[0].parameters, body.plan[-1].parameters
+    assert restored["model"] == chosen
+    assert (route["model"], route["below"], route["otherwise"]) == (NOISY, QUIET, NOISY)
+    assert route["noise_thousandths"] == says_noise * 25_000
+    assert [model.id for model in body.models] == ([QUIET, NOISY] if chosen == QUIET else [NOISY])
+    assert body.trace[0].input_sha256 == body.trace[0].output_sha256 == body.source.pixels_sha256
+
+
+def test_blind_mode_and_a_named_model_are_not_routed(run: Callable[..., Restoration]) -> None:
+    for options, model in (({"mode": "blind"}, NOISY), ({"model": QUIET}, QUIET), ({"model": NOISY}, NOISY)):
+        body = _body(run(1.0, **options))
+        assert [step.operation for step in body.plan] == ["restore"]
+        assert [use.id for use in body.models] == [model]
+
+
+@pytest.mark.parametrize("says_noise", [0.0, 1.0])
+def test_verify_decides_again(run: Callable[..., Restoration], says_noise: float, tmp_path: Path) -> None:
+    done = run(says_noise)
+    body, evidence = _body(done), open_evidence(tmp_path / "picture.png")
+    assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
+
+    def changed(**parameters: Any) -> Body:
+        route = body.plan[0].model_copy(update={"parameters": {**body.plan[0].parameters, **parameters}})
+        return body.model_copy(update={"plan": [route, *body.plan[1:]]})
+
+    for forged, expected in (
+        (changed(noise_thousandths=says_noise * 25_000 + 1), "the noise by which its model was chosen"),
+        (changed(limit_thousandths=0 if says_noise == 0 else 10**6), "not the one that its own rule chooses"),
+        (changed(limit_thousandths="many"), "the rule by which its model was chosen is none"),
+        (changed(below=NOISY, otherwise=QUIET), "not the one that its own rule chooses"),
+    ):
+        found = recompute(forged, evidence, done.result.read_bytes())
+        assert any(expected in problem for problem in found.contradicted), (expected, found)
+
+
+def test_plan_that_chooses_late_is_not_followed(run: Callable[..., Restoration], tmp_path: Path) -> None:
+    done = run(0.0, scale=2)
+    body = _body(done)
+    plan: list[Step] = [body.plan[1], body.plan[0], body.plan[2]]
+    trace: list[TraceStep] = [body.trace[1], body.trace[0], body.trace[2]]
+    late = body.model_copy(update={"plan": plan, "trace": trace})
+    found = recomputing.recompute(late, open_evidence(tmp_path / "picture.png"), done.result.read_bytes())
+    assert found.pixels_sha256 is None
+    assert "chooses a model late" in (found.reason or "")
