@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from restore_sdk.devices import device_in_use
 from restore_sdk.models import models_folder
 
 __all__ = ["selftest"]
@@ -18,6 +19,7 @@ def selftest(*, model: str | Path | None = None) -> dict[str, Any]:
         found SHA-256. A verdict of fail means that results made here must not be called exact.
 
     Raises:
+        UsageError: if RESTORE_DEVICE names no device that is there.
         ModelError: for a model or vectors that are missing or damaged.
     """
     import torch  # noqa: PLC0415 -- keeps torch out of light commands
@@ -27,7 +29,9 @@ def selftest(*, model: str | Path | None = None) -> dict[str, Any]:
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     found, program = open_model(model, models_folder())
-    executor = TorchRunner(program)
+    device = device_in_use()
+    kind = torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name(device)
+    executor = TorchRunner(program, device=device)
     rows = []
     for vector in load_vectors(found.path.with_suffix(".vectors.json"), program):
         digest = run_vector(executor, vector)
@@ -41,7 +45,7 @@ def selftest(*, model: str | Path | None = None) -> dict[str, Any]:
         )
     return {
         "verdict": "pass" if all(row["verdict"] == "pass" for row in rows) else "fail",
-        "device": f"cpu, {torch.backends.cpu.get_cpu_capability()}, PyTorch {torch.__version__}",
+        "device": f"{device}, {kind}, PyTorch {torch.__version__}",
         "model": found.id,
         "vectors": rows,
     }
