@@ -47,6 +47,11 @@ LIMITS = (
 )
 
 OPERATIONS = {
+    "route": (
+        "route: chooses the model and changes no pixel. On up to nine evenly spread tiles of the source the "
+        "model named in the step estimates how much noise there is; the median, compared with a fixed limit, "
+        "decides which of two models restores. All of it is whole numbers and is decided again by verify."
+    ),
     "enlarge": (
         "enlarge: every sample of the larger picture is a weighted sum of 4 x 4 samples of the smaller one, "
         "with the cubic convolution kernel (a = -0.75) [1], computed in whole numbers. It adds no detail; it "
