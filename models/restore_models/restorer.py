@@ -6,7 +6,7 @@ attention windows; so the pixels do not depend on the size of the tiles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,10 +16,19 @@ from numpy.typing import NDArray
 
 from restore_manifests.errors import UsageError
 from restore_models.architecture import ESTIMATES
+from restore_models.calibration import HALF_LEVELS_ADDED, SCALE_ONE
 from restore_models.program import Program
 from restore_models.torch_executor import TorchExecutor
 
-__all__ = ["DEFAULT_TILE", "Executor", "Restored", "TorchRunner", "cell_size", "restore_pixels"]
+__all__ = [
+    "DEFAULT_TILE",
+    "Executor",
+    "Restored",
+    "TorchRunner",
+    "cell_size",
+    "interval_unit",
+    "restore_pixels",
+]
 
 DEFAULT_TILE = 1536
 """Side of a tile in pixels before the halo; memory grows with its square."""
@@ -54,8 +63,9 @@ class TorchRunner:
 @dataclass(frozen=True)
 class Restored:
     """`pixels`: as the input, restored. `interval`: uint8 (height, width), mean width over the channels of
-    the learned 5 % to 95 % interval in half 8-bit levels, clipped at 255. `estimates`: see
-    `architecture.ESTIMATES`, in thousandths of the estimate head's units, averaged over the image."""
+    the learned 5 % to 95 % interval in half 8-bit levels, clipped at 255; with a scale, of the interval that
+    `calibration` describes. `estimates`: see `architecture.ESTIMATES`, in thousandths of the estimate head's
+    units, averaged over the image."""
 
     pixels: NDArray[Any]
     interval: NDArray[np.uint8]
@@ -67,6 +77,8 @@ def restore_pixels(
     pixels: NDArray[Any],
     *,
     tile: int | None = DEFAULT_TILE,
+    interval_scale: Callable[[Mapping[str, int]], int | None] | None = None,
+    watch: Callable[[slice, slice, Integers], None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Restored:
     """Restores one image.
@@ -75,6 +87,10 @@ def restore_pixels(
         executor: what runs the program.
         pixels: uint8 or uint16, (height, width) grey or (height, width, 3) RGB, sRGB-encoded.
         tile: side of a tile, a multiple of the program's `multiple`; None: the whole image at once.
+        interval_scale: gives, from the estimates, what the learned interval is multiplied by, in 64ths, as
+            `calibration.Calibration.scale` does; None, or where it gives None: the interval as learned.
+        watch: called for each tile with its rows, its columns and the program's interval there, (6, height,
+            width), three channels below and three above in units of 1 / `interval_unit` 8-bit levels.
         progress: called with the finished share, 0 to 1.
 
     Raises:
@@ -87,7 +103,7 @@ def restore_pixels(
         )
     height, width = pixels.shape[:2]
     result = np.empty_like(pixels)
-    interval = np.empty((height, width), np.uint8)
+    reach = np.empty((height, width), np.int32)
     sums = np.zeros(len(ESTIMATES), np.int64)
     cells = 0
     areas = list(_tiles(height, width, tile or -(-max(height, width) // program.multiple) * program.multiple))
@@ -96,7 +112,10 @@ def restore_pixels(
         part = pixels[rows, columns]
         residual = _crop(outputs["residual"], inner, part.shape[:2])
         result[rows, columns] = _apply(part, residual, program)
-        interval[rows, columns] = _widths(_crop(outputs["interval"], inner, part.shape[:2]), program)
+        interval = _crop(outputs["interval"], inner, part.shape[:2])
+        reach[rows, columns] = interval.sum(axis=0)  # six values below 2^24
+        if watch is not None:
+            watch(rows, columns, interval)
         said = _cells(outputs["estimate"], program, inner, part.shape[:2])
         sums += said.reshape(len(ESTIMATES), -1).sum(axis=1, dtype=np.int64)
         cells += said[0].size
@@ -106,7 +125,8 @@ def restore_pixels(
     estimates = {
         name: (2000 * int(total) + unit) // (2 * unit) for name, total in zip(ESTIMATES, sums, strict=True)
     }
-    return Restored(result, interval, estimates)
+    scale = interval_scale(estimates) if interval_scale is not None else None
+    return Restored(result, _widths(reach, program, scale), estimates)
 
 
 def _tiles(height: int, width: int, tile: int) -> Iterator[tuple[slice, slice]]:
@@ -182,9 +202,17 @@ def _apply(pixels: NDArray[Any], residual: Integers, program: Program) -> NDArra
     return result
 
 
-def _widths(interval: Integers, program: Program) -> NDArray[np.uint8]:
-    bits = program.instruction_exponent(program.outputs["interval"]) - program.input_exponent + 2
-    unit = 3 << bits
-    total = interval.sum(axis=0, dtype=np.int64) * INTERVAL_UNITS
-    result: NDArray[np.uint8] = np.minimum((2 * total + unit) // (2 * unit), 255).astype(np.uint8)
+def interval_unit(program: Program) -> int:
+    """How many steps of the program's interval make one 8-bit level."""
+    return 1 << (program.instruction_exponent(program.outputs["interval"]) - program.input_exponent + 2)
+
+
+def _widths(reach: Integers, program: Program, scale: int | None) -> NDArray[np.uint8]:
+    """The confidence map of the sum over the channels of what lies below and above, row by row."""
+    unit = 3 * interval_unit(program)
+    times, added = (SCALE_ONE, 0) if scale is None else (scale, HALF_LEVELS_ADDED)
+    result = np.empty(reach.shape, np.uint8)
+    for row, values in enumerate(reach):  # in int64 the whole map would take eight times its size
+        total = values.astype(np.int64) * (INTERVAL_UNITS * times)
+        result[row] = np.minimum((2 * total + SCALE_ONE * unit) // (2 * SCALE_ONE * unit) + added, 255)
     return result

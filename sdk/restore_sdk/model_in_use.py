@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from restore_manifests.schema import Degradation, Finding, Label, ModelUse, Request, Step
+from restore_sdk.confidence import calibration_sha256
 from restore_sdk.estimates import describe
 from restore_sdk.executors import make_executor
 from restore_sdk.external_step import EXTERNAL_DOUBT, external_use, make_external_plan
@@ -65,6 +66,8 @@ class ProgramInUse:
             model_id=self.id,
             program_sha256=self.program.program_sha256(),
             arithmetic=request.arithmetic,
+            # A preview's intervals were not calibrated: another machine would find others.
+            calibration_sha256=calibration_sha256(self.program) if request.arithmetic == "exact" else None,
         )
         return [self.routed.step(request), *steps] if self.routed else steps
 

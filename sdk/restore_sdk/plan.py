@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from restore_manifests.errors import ManifestError, UndecidableError
 from restore_manifests.pixels import pixels_sha256
 from restore_manifests.schema import Step, TraceStep
+from restore_sdk.confidence import planned_calibration
 from restore_sdk.external_step import run_external
 
 if TYPE_CHECKING:
+    from restore_models.calibration import Calibration
     from restore_models.external import ExternalModel
     from restore_models.restorer import Executor
 
@@ -45,6 +47,8 @@ class Executed:
     trace: list[TraceStep]
     noise: int | None = None
     """What a routing step found, in thousandths of an 8-bit level."""
+    calibration: Calibration | None = None
+    """What the intervals of the confidence map were scaled by."""
 
     @property
     def samples(self) -> NDArray[Any]:
@@ -52,12 +56,16 @@ class Executed:
         return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
 
 
-def make_plan(*, scale: int, model_id: str, program_sha256: str, arithmetic: str) -> list[Step]:
+def make_plan(
+    *, scale: int, model_id: str, program_sha256: str, arithmetic: str, calibration_sha256: str | None = None
+) -> list[Step]:
     """The steps for one image: enlarge where asked for, then restore."""
     steps = []
     if scale != 1:
         steps.append(Step(operation="enlarge", parameters={"factor": scale, "kernel": "bicubic, a = -0.75"}))
     parameters = {"model": model_id, "program_sha256": program_sha256, "arithmetic": arithmetic}
+    if calibration_sha256 is not None:
+        parameters["calibration_sha256"] = calibration_sha256
     steps.append(Step(operation="restore", parameters=dict(parameters)))
     return steps
 
@@ -82,23 +90,20 @@ def execute(
     from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
     from restore_models.resample import FACTORS, enlarge  # noqa: PLC0415
     from restore_models.restorer import restore_pixels  # noqa: PLC0415
-    from restore_models.routing import noise_in_sample  # noqa: PLC0415
 
     trace = []
     restored_by: str | None = None
     before = evidence_pixels = pixels
     confidence: NDArray[np.uint8] | None = None
     estimates: dict[str, int] = {}
+    calibration: Calibration | None = None
     digest = pixels_sha256(pixels)
     for step in plan:
         match step.operation:
             case "route":
                 if pixels is not evidence_pixels:
                     raise ManifestError("The plan chooses a model late, which restore never plans.")
-                if noise is None:
-                    router = find_executor(step)
-                    assert not isinstance(router, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
-                    noise = noise_in_sample(router, pixels)
+                noise = _measured(step, pixels, find_executor) if noise is None else noise
             case "enlarge":
                 factor = step.parameters.get("factor")
                 if not isinstance(factor, int) or factor not in FACTORS or restored_by:
@@ -111,7 +116,9 @@ def execute(
             case "restore":
                 executor = find_executor(step)
                 assert not isinstance(executor, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
-                restored = restore_pixels(executor, pixels, progress=progress)
+                calibration = planned_calibration(step, executor.program)
+                scale = calibration.scale if calibration else None
+                restored = restore_pixels(executor, pixels, interval_scale=scale, progress=progress)
                 pixels, confidence, estimates = restored.pixels, restored.interval, restored.estimates
                 restored_by = step.operation
             case "restore_external":
@@ -133,4 +140,16 @@ def execute(
         digest = after
     if restored_by is None:
         raise UndecidableError("The plan restores nothing: it has no restore step.")
-    return Executed(pixels, alpha, before, confidence, estimates, trace, noise)
+    return Executed(pixels, alpha, before, confidence, estimates, trace, noise, calibration)
+
+
+def _measured(
+    step: Step, pixels: NDArray[Any], find_executor: Callable[[Step], Executor | ExternalModel]
+) -> int:
+    """The noise by which the restoring model is chosen."""
+    from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
+    from restore_models.routing import noise_in_sample  # noqa: PLC0415
+
+    router = find_executor(step)
+    assert not isinstance(router, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
+    return noise_in_sample(router, pixels)

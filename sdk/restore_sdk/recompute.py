@@ -11,6 +11,13 @@ import numpy as np
 from restore_manifests.errors import RestoreError, UndecidableError
 from restore_manifests.pixels import decode_png, pixels_sha256
 from restore_manifests.record import Recomputation
+from restore_sdk.confidence import (
+    CHECKER,
+    calibration_doubts,
+    calibration_finding,
+    confidence_guarantee,
+    confidence_method,
+)
 from restore_sdk.consistency import measure_consistency
 from restore_sdk.estimates import abstentions, describe
 from restore_sdk.executors import make_executor
@@ -74,16 +81,34 @@ def _contradicted(
     degradation = describe(executed.estimates, program.notes)
     if degradation != body.degradation:
         yield "its estimates of the degradation are others"
-    reasons = abstentions(degradation, evidence.height, evidence.width)
+    reasons = [
+        *abstentions(degradation, evidence.height, evidence.width),
+        *calibration_doubts(executed.calibration, executed.estimates),
+    ]
     if (bool(reasons), reasons) != (body.abstained, body.abstentions):
         yield "whether and why the tool abstained is another"
     if body.maps.edit and body.maps.edit.statistics != statistics:
         yield "the statistics of its edit map are others"
+    if (problem := _confidence_problem(body, executed, reasons)) is not None:
+        yield problem
     if body.result.consistency is not None:  # earlier records do not state it
         again = measure_consistency(evidence.pixels, executed.pixels, degradation)
         stated = [finding for finding in body.findings if finding.checker == "consistency"]
         if again is None or (again.figures, [again.finding()]) != (body.result.consistency, stated):
             yield "its consistency with the source is another"
+
+
+def _confidence_problem(body: Body, executed: Executed, reasons: list[str]) -> str | None:
+    """What is wrong with what the record says of its confidence map; None where nothing is."""
+    recorded, said = body.maps.confidence, (executed.calibration, executed.estimates)
+    stated = [finding for finding in body.findings if finding.checker == CHECKER]
+    finding = calibration_finding(*said, reasons)
+    if stated != ([finding] if finding else []):
+        return "the figures of its calibration are others"
+    texts = confidence_method(*said), confidence_guarantee(*said, reasons)
+    if recorded is not None and (recorded.method, recorded.guarantee) != texts:
+        return "what its confidence map guarantees is another"
+    return None
 
 
 def _routing_problem(body: Body, executed: Executed) -> str | None:

@@ -30,6 +30,7 @@ from restore_manifests.schema import (
     recorded_name,
 )
 from restore_manifests.signing import sign_manifest
+from restore_sdk.confidence import calibration_finding, confidence_guarantee, confidence_method
 from restore_sdk.consistency import measure_consistency
 from restore_sdk.evidence import Evidence
 from restore_sdk.home import restore_home
@@ -43,13 +44,7 @@ if TYPE_CHECKING:
     from restore_sdk.model_in_use import ModelInUse
 
 
-__all__ = ["CONFIDENCE_METHOD", "Job", "beside_source", "make_record", "sign_record"]
-
-CONFIDENCE_METHOD = (
-    "Width of the network's learned 5 % to 95 % quantile interval (pinball loss), mean of the channels, "
-    "in half 8-bit levels, clipped at 255."
-)
-NO_GUARANTEE = "None: the quantiles were learned, not calibrated on independent images."
+__all__ = ["Job", "beside_source", "make_record", "sign_record"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,15 @@ def make_record(
             "mean": round(float(executed.confidence.mean(dtype="float64")) / 2, 3),
             "share_above_20_levels": round(float((executed.confidence > 40).mean()), 6),
         }
-        confidence = _map(name, executed.confidence, png, CONFIDENCE_METHOD, NO_GUARANTEE, statistics_of_it)
+        confidence = _map(
+            name,
+            executed.confidence,
+            png,
+            confidence_method(executed.calibration, executed.estimates),
+            confidence_guarantee(executed.calibration, executed.estimates, reasons),
+            statistics_of_it,
+        )
+    calibrated = calibration_finding(executed.calibration, executed.estimates, reasons)
     samples = executed.samples
     consistency = None
     if job.request.arithmetic == "exact":  # else another machine would find other figures
@@ -117,6 +120,7 @@ def make_record(
         ),
         findings=[
             *_findings(job, evidence, reasons),
+            *([calibrated] if calibrated else []),
             *([consistency.finding()] if consistency else []),
         ],
         label=job.model.label,

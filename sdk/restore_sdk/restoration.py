@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from restore_manifests.errors import ModelError, UndecidableError, UsageError
 from restore_manifests.keys import load_identity
 from restore_manifests.schema import Degradation, Request, Step
+from restore_sdk.confidence import calibration_doubts
 from restore_sdk.estimates import abstentions
 from restore_sdk.evidence import Evidence, open_evidence
 from restore_sdk.home import restore_home
@@ -237,7 +238,11 @@ def _compute(call: _Call, opened: _Opened, say: Progress) -> _Computed:
         noise=job.model.noise,
     )
     degradation = job.model.degradation(executed.estimates)
-    reasons = [*job.model.doubts, *abstentions(degradation, evidence.height, evidence.width)]
+    reasons = [
+        *job.model.doubts,
+        *abstentions(degradation, evidence.height, evidence.width),
+        *calibration_doubts(executed.calibration, executed.estimates),
+    ]
     if reasons and job.request.strict:
         raise UndecidableError(
             f"{name} is outside the domain of the model: {'; '.join(reasons)}.",

@@ -1,0 +1,300 @@
+"""Calibrating a program on clean images: what lies outside its intervals, by class of picture.
+
+Each image is cut to its middle and damaged once in each of `KINDS`, with a strength drawn by its place in the
+set, and kept as an 8-bit file does. The program's estimates of the damaged picture say its class. The loss of
+an image in a class is the mean, over its damaged forms that fell in the class, of the share of samples whose
+truth is outside the interval. Images are drawn independently, their damaged forms are not, which is why an
+image counts once in a class.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore_manifests.errors import UsageError
+from restore_models.architecture import ESTIMATES
+from restore_models.calibration import (
+    ALPHA,
+    DELTA,
+    SCALE_LIMIT,
+    SCALE_ONE,
+    CalibratedClass,
+    Calibration,
+    CalibrationImage,
+    choose_scale,
+)
+from restore_models.degradations import Applied, FloatImage, degrade, jpeg
+from restore_models.evaluation_images import Image8, read_items
+from restore_models.evaluation_protocol import as_float, levels_like
+from restore_models.restorer import Executor, Integers, interval_unit, restore_pixels
+
+__all__ = [
+    "CLASSES",
+    "KINDS",
+    "SOURCES_NAME",
+    "DamagedPicture",
+    "calibrate_program",
+    "damaged",
+    "measure_damaged",
+    "middle",
+    "scales_needed",
+]
+
+KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "blur", "reduced", "mixed", "none")
+"""Kinds of damage that are drawn: those of `degradations.degrade`, of which `jpeg` in its place on the grid
+of the clean picture. Light noise counts twice: most photographs have it."""
+SIDE = 256
+SOURCES_NAME = "SOURCES.csv"
+"""Beside the images: a table with the columns name, source and licence."""
+CLASSES: tuple[tuple[str, dict[str, int]], ...] = (
+    ("reduction", {"scale_log2": 500}),
+    ("blur", {"blur_sigma": 500}),
+    ("mixed", {"noise_sigma": 120, "jpeg_loss": 300}),
+    ("strong noise", {"noise_sigma": 800}),
+    ("noise", {"noise_sigma": 120}),
+    ("compression", {"jpeg_loss": 300}),
+    ("little damage", {}),
+)
+"""Names and lower limits in thousandths of the estimate head's units, in the order in which they are tried: a
+halving's half, half a pixel, 3 and 20 levels of noise, 15 points of quality."""
+
+_SEED = 31
+
+Shares = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DamagedPicture:
+    """One damaged form of one image, restored.
+
+    `outside` is the share of samples outside the interval at every scale from 0 to `SCALE_LIMIT`; `width` the
+    mean width of the learned interval in 8-bit levels.
+    """
+
+    kind: str
+    applied: Applied
+    estimates: dict[str, int]
+    outside: Shares
+    width: float
+    clean: Image8
+    worse: Image8
+    restored: Image8
+
+
+def middle(clean: Image8, side: int) -> Image8:
+    """The middle of an image, at most `side` pixels square."""
+    top, left = (max(0, (size - side) // 2) for size in clean.shape[:2])
+    return np.ascontiguousarray(clean[top : top + side, left : left + side])
+
+
+def damaged(clean: Image8, kind: str, number: int) -> tuple[Image8, Applied]:
+    """`clean` after one kind of damage, the strength drawn by the image's `number` in its set."""
+    rng = np.random.default_rng([_SEED, number, KINDS.index(kind)])
+    image = as_float(clean)
+    # `degrade` shifts some pictures of this kind, for training; against their truth they cannot be measured.
+    worse, applied = _compressed(image, rng) if kind == "jpeg" else degrade(image, rng, {kind: 1.0})
+    return levels_like(worse, clean), applied
+
+
+def _compressed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    quality = int(rng.integers(8, 96))
+    return jpeg(image, quality, subsample=rng.random() < 0.5), Applied(jpeg_loss=100 - quality)
+
+
+def measure_damaged(
+    executor: Executor, clean: Image8, worse: Image8, kind: str = "", applied: Applied | None = None
+) -> DamagedPicture:
+    """Restores one picture of known truth, uint8 (height, width[, 3]), and counts what is outside."""
+    parts = np.empty((6, *clean.shape[:2]), np.int64)
+
+    def keep(rows: slice, columns: slice, interval: Integers) -> None:
+        parts[:, rows, columns] = interval
+
+    found = restore_pixels(executor, worse, watch=keep)
+    unit = interval_unit(executor.program)
+    below, above = (parts[half].transpose(1, 2, 0) for half in (slice(0, 3), slice(3, 6)))
+    if clean.ndim == 2:  # a grey sample is the mean of three
+        below, above, unit = below.sum(axis=2), above.sum(axis=2), 3 * unit
+    needed = scales_needed(clean, found.pixels, below, above, unit)
+    within = np.cumsum(np.bincount(needed.ravel(), minlength=SCALE_LIMIT + 2))[: SCALE_LIMIT + 1]
+    return DamagedPicture(
+        kind=kind,
+        applied=applied or Applied(),
+        estimates=found.estimates,
+        outside=1.0 - within / needed.size,
+        width=float((below + above).mean() / unit),
+        clean=clean,
+        worse=worse,
+        restored=found.pixels,
+    )
+
+
+def scales_needed(
+    truth: Image8, result: Image8, below: NDArray[np.int64], above: NDArray[np.int64], unit: int
+) -> NDArray[np.int64]:
+    """The least scale, in 64ths, at which each interval holds its truth; past `SCALE_LIMIT` if none does.
+
+    The interval is [result - scale below / (64 unit) - 1/2, result + scale above / (64 unit) + 1/2] in 8-bit
+    levels, ends included; all arrays are of one shape.
+    """
+    error = truth.astype(np.int64) - result.astype(np.int64)
+    side = np.where(error < 0, below, above)
+    # |error| <= scale side / (64 unit) + 1/2, in whole numbers:
+    wanted = (2 * np.abs(error) - 1) * (SCALE_ONE // 2) * unit
+    needed = np.where(side > 0, -(-wanted // np.maximum(side, 1)), SCALE_LIMIT + 1)
+    return np.where(error == 0, 0, np.minimum(needed, SCALE_LIMIT + 1))
+
+
+@dataclass
+class _Tally:
+    """What fell in one class: by image the sum of its curves and their number, and all estimates."""
+
+    curves: dict[int, tuple[Shares, int]] = field(default_factory=dict)
+    estimates: list[dict[str, int]] = field(default_factory=list)
+
+    def add(self, number: int, picture: DamagedPicture) -> None:
+        total, count = self.curves.get(number, (np.zeros(SCALE_LIMIT + 1), 0))
+        self.curves[number] = total + picture.outside, count + 1
+        self.estimates.append(picture.estimates)
+
+    def risk(self) -> Shares:
+        """The mean loss over the images at every scale."""
+        means = [total / count for total, count in self.curves.values()]
+        risk: Shares = np.mean(means, axis=0)
+        return risk
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        if not self.estimates:
+            return {}
+        each = {name: [said[name] for said in self.estimates] for name in ESTIMATES}
+        return {name: (min(values), max(values)) for name, values in each.items()}
+
+
+def calibrate_program(
+    executor: Executor,
+    folder: Path,
+    *,
+    alpha: float = ALPHA,
+    delta: float = DELTA,
+    side: int = SIDE,
+    progress: Callable[[float], None] | None = None,
+) -> Calibration:
+    """Chooses the scale of each class on the clean images of a folder.
+
+    Args:
+        executor: what runs the program, exactly.
+        folder: 8-bit images that the program was not trained on, and where there is one `SOURCES_NAME`.
+        alpha: the share of samples that may lie outside, on average over pictures of a class.
+        delta: how often, over draws of the images, that may turn out wrong, for each class by itself.
+        side: of the part of each image that is used, in pixels.
+        progress: called with the finished share, 0 to 1.
+
+    Raises:
+        UsageError: if a share is none, there is no image, two images are the same, or the table of sources
+            cannot be read.
+    """
+    for name, value in (("alpha", alpha), ("delta", delta)):
+        if not 0 < value < 1:
+            raise UsageError(f"The {name} of {value} is no share.", hint="Give a number between 0 and 1.")
+    images = _images(folder)
+    empty = _calibration(executor, alpha, delta, side, [], {}, {name: _Tally() for name, _ in CLASSES})
+    tallies = {name: _Tally() for name, _ in CLASSES}
+    drawn: dict[str, list[Applied]] = {}
+    for number, (_, clean) in enumerate(images):
+        for picture in _damaged_forms(executor, middle(clean, side), number):
+            chosen = empty.class_of(picture.estimates)
+            assert chosen is not None  # noqa: S101 -- the last class asks for nothing
+            tallies[chosen.name].add(number, picture)
+            drawn.setdefault(picture.kind, []).append(picture.applied)
+        if progress is not None:
+            progress((number + 1) / len(images))
+    return _calibration(executor, alpha, delta, side, [image for image, _ in images], drawn, tallies)
+
+
+def _damaged_forms(executor: Executor, clean: Image8, number: int) -> Iterator[DamagedPicture]:
+    for kind in KINDS:
+        worse, applied = damaged(clean, kind, number)
+        yield measure_damaged(executor, clean, worse, kind, applied)
+
+
+def _calibration(
+    executor: Executor,
+    alpha: float,
+    delta: float,
+    side: int,
+    images: Sequence[CalibrationImage],
+    drawn: dict[str, list[Applied]],
+    tallies: dict[str, _Tally],
+) -> Calibration:
+    return Calibration(
+        program_sha256=executor.program.program_sha256(),
+        alpha=alpha,
+        delta=delta,
+        side=side,
+        damage={kind: _range(applied) for kind, applied in sorted(drawn.items())},
+        classes=tuple(_class(name, least, tallies[name], alpha, delta) for name, least in CLASSES),
+        images=tuple(images),
+    )
+
+
+def _class(name: str, least: dict[str, int], tally: _Tally, alpha: float, delta: float) -> CalibratedClass:
+    count = len(tally.curves)
+    curve = tally.risk() if count else np.ones(SCALE_LIMIT + 1)
+    chosen = choose_scale(lambda scale: float(curve[scale]), count, alpha, delta)
+    scale, risk, upper = chosen or (None, None, None)
+    return CalibratedClass(
+        name=name,
+        at_least=least,
+        images=count,
+        pictures=len(tally.estimates),
+        scale_64ths=scale,
+        risk=None if risk is None else round(risk, 6),
+        risk_upper=None if upper is None else round(upper, 6),
+        within=tally.ranges(),
+    )
+
+
+def _range(applied: Iterable[Applied]) -> dict[str, tuple[float, float]]:
+    """The least and greatest of each quantity that this kind of damage has."""
+    values = {name: [float(getattr(one, name)) for one in applied] for name in ESTIMATES}
+    return {name: (round(min(v), 3), round(max(v), 3)) for name, v in values.items() if any(v)}
+
+
+def _images(folder: Path) -> list[tuple[CalibrationImage, Image8]]:
+    sources = _sources(folder / SOURCES_NAME)
+    found: list[tuple[CalibrationImage, Image8]] = []
+    seen: dict[str, str] = {}
+    for item in read_items(folder):
+        digest = hashlib.sha256((folder / item.name).read_bytes()).hexdigest()
+        if digest in seen:
+            raise UsageError(
+                f"The images {seen[digest]} and {item.name} are the same file.",
+                hint="Remove one: the guarantee rests on images that were chosen independently.",
+            )
+        seen[digest] = item.name
+        source, licence = sources.get(item.name, ("not stated", "not stated"))
+        image = CalibrationImage(
+            name=item.name[:255], sha256=digest, source=source[:500], licence=licence[:200]
+        )
+        found.append((image, item.clean))
+    return found
+
+
+def _sources(path: Path) -> dict[str, tuple[str, str]]:
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return {row["name"]: (row["source"], row["licence"]) for row in csv.DictReader(stream)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as problem:
+        raise UsageError(
+            f"The table {path.name} cannot be read.",
+            hint="It is UTF-8 text with commas, and its first line is: name,source,licence.",
+        ) from problem
