@@ -29,6 +29,11 @@ class Batch:
     degraded: NDArray[np.float32]
     estimates: NDArray[np.float32]
 
+    def part(self, number: int, parts: int) -> Batch:
+        """Each `parts`-th patch, from `number` on."""
+        chosen = slice(number, None, parts)
+        return Batch(self.clean[chosen], self.degraded[chosen], self.estimates[chosen])
+
 
 def held_out(path: Path) -> bool:
     """Whether a photograph is kept from training, for validation and calibration: one in sixteen, by name."""
@@ -107,11 +112,15 @@ class PatchSource:
 
     def batch(self, step: int, count: int, size: int) -> Batch:
         """The batch of one step: `count` patches of `size` pixels square."""
-        clean = np.empty((count, 3, size, size), np.float32)
+        return self.patches(step, range(count), size)
+
+    def patches(self, step: int, numbers: range, size: int) -> Batch:
+        """Those of one step's patches that have these `numbers`."""
+        clean = np.empty((len(numbers), 3, size, size), np.float32)
         degraded = np.empty_like(clean)
-        estimates = np.empty((count, 4), np.float32)
-        for index in range(count):
-            rng = np.random.default_rng([self._seed, step, index])
+        estimates = np.empty((len(numbers), 4), np.float32)
+        for index, number in enumerate(numbers):
+            rng = np.random.default_rng([self._seed, step, number])
             patch = self._patch(rng, size + 2 * _MARGIN)
             worse, applied = degrade(patch, rng, self._shares)
             inner = slice(_MARGIN, _MARGIN + size)

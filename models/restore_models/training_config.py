@@ -44,6 +44,13 @@ class TrainingConfig(BaseModel):
     batch: int = Field(default=8, ge=1)
     patch: int = Field(default=128, ge=32)
     """Side of a training patch in pixels; rounded up to what the network needs."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a process does its share of a batch in, one after the other, for memory; gradients are
+    added up, so that the step is that of the whole batch."""
+    gradient_checkpointing: bool = False
+    """Compute each block again in the backward pass instead of remembering it, for memory."""
+    workers: int = Field(default=0, ge=0, le=128)
+    """Processes that make the patches ahead; 0: threads. The patches are the same."""
     learning_rate: float = Field(default=1.5e-3, gt=0)
     warmup: int = Field(default=200, ge=1)
     schedule: Literal["cosine", "constant_then_cosine"] = "cosine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from restore_manifests.errors import UsageError
 from restore_sdk.home import restore_home
 
-__all__ = ["LICENCE", "train"]
+__all__ = ["LICENCE", "is_first_process", "train"]
 
 LICENCE = "Apache-2.0"
 """Of weights trained here; who trains on images of their own decides for themselves."""
@@ -25,9 +26,12 @@ def train(
     start: Path | None = None,
     steps: int | None = None,
     quantised: bool = False,
+    tensorboard: bool = False,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Trains one phase and exports the integer program when it is finished.
+
+    In processes that torchrun started (extra `scale`) all train together and the first writes and exports.
 
     Args:
         phase: 0, the blind restoration network.
@@ -38,10 +42,11 @@ def train(
         start: averaged weights of an earlier run (its `average.safetensors`) to begin from.
         steps: overrides the number of steps in the configuration.
         quantised: train through the rounding of the integer program, whatever the configuration says.
+        tensorboard: write curves to `out`/tensorboard (extra `tensorboard`).
         progress: called with step, steps and the latest figures.
 
     Returns:
-        `checkpoint` (resumable), `model` (the program), `steps` and `metrics`.
+        `checkpoint` (resumable), `model` (the program), `steps` and `metrics` (the first process only).
 
     Raises:
         UsageError: for an unknown phase, a wrong configuration, or a folder without images.
@@ -59,12 +64,26 @@ def train(
     given = {"steps": steps, "quantised": quantised or None}
     settings = settings.model_copy(update={name: v for name, v in given.items() if v is not None})
     folder = out if out is not None else restore_home() / "training" / "phase-0"
-    result = train_restoration(settings, data=data, out=folder, resume=resume, start=start, progress=progress)
+    result = train_restoration(
+        settings,
+        data=data,
+        out=folder,
+        resume=resume,
+        start=start,
+        curves=folder / "tensorboard" if tensorboard else None,
+        progress=progress,
+    )
     model = folder / "model.safetensors"
-    export_program(result.checkpoint, model, data=data, licence=LICENCE)
+    if is_first_process():
+        export_program(result.checkpoint, model, data=data, licence=LICENCE)
     return {
         "checkpoint": str(result.checkpoint),
         "model": str(model),
         "steps": result.steps,
         "metrics": result.metrics,
     }
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes and speaks: the only one, or torchrun's number 0."""
+    return os.environ.get("RANK", "0") == "0"

@@ -29,14 +29,19 @@ def train(
         bool,
         typer.Option("--quantised", help="Fine-tune through the rounding of the integer program."),
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard beside the log.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
     """Train one phase of the networks; resumable."""
+    from restore_sdk.training import is_first_process  # noqa: PLC0415
     from restore_sdk.training import train as work  # noqa: PLC0415
 
-    terminal = Terminal(json, quiet, verbose)
+    speaks = is_first_process()  # of several, so that the document is printed once
+    terminal = Terminal(json and speaks, quiet or not speaks, verbose and speaks)
     with terminal.progress() as progress:
 
         def tell(step: int, total: int, figures: dict[str, float]) -> None:
@@ -52,6 +57,7 @@ def train(
             start=start,
             steps=steps,
             quantised=quantised,
+            tensorboard=tensorboard,
             progress=tell,
         )
     terminal.document(done)

@@ -391,10 +391,13 @@ def test_train_and_evaluate_pass_progress_on(invoke: Invoke, monkeypatch: pytest
         progress(0.5)
         return measured
 
-    _stub(monkeypatch, "restore_sdk.training", train=train)
+    _stub(monkeypatch, "restore_sdk.training", train=train, is_first_process=lambda: True)
     _stub(monkeypatch, "restore_sdk.evaluation", evaluate=evaluate)
     done = invoke("train", "--phase", "0", "--resume", "--json", "--verbose")
     assert (done.document, "step 1 of 3: loss 0.75" in done.err) == (trained, True)
+    _stub(monkeypatch, "restore_sdk.training", train=train, is_first_process=lambda: False)
+    other = invoke("train", "--phase", "0", "--resume", "--json", "--verbose")
+    assert (other.code, other.out, other.err) == (0, "", "")  # one of several processes speaks
     assert invoke("evaluate", "jpeg", "--images", "d", "--json").document == measured
     assert "30.13  0.9100" in invoke("evaluate", "jpeg", "--images", "d").out
 

@@ -1,0 +1,209 @@
+"""One training step, and the state that steps change: parameters, their average, the optimiser."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from restore_manifests.errors import ModelError
+from restore_models.architecture import Architecture
+from restore_models.checkpoint import Checkpoint
+from restore_models.data import Batch
+from restore_models.degradations import quantise
+from restore_models.gradient_checkpointing import GradientCheckpointing
+from restore_models.losses import detail_loss, fidelity_loss, pinball_loss
+from restore_models.network import RestorationNet, from_network_units, to_network_units
+from restore_models.optimiser import ParameterOptimiser
+from restore_models.quantised_network import QuantisedNetwork
+from restore_models.training_config import TrainingConfig
+from restore_models.training_processes import Processes
+
+__all__ = ["Cases", "Trainer", "has_fast_bf16", "learning_rate"]
+
+Cases = dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]
+"""By setting: pairs of a clean and a degraded image, float32 (height, width, 3) in [0, 1] nominally."""
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """The rate of one step: linear warm-up, then the schedule down to zero at `config.steps`."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    start = config.warmup
+    if config.schedule == "constant_then_cosine":
+        start = max(start, int(config.steps * (1 - config.decay_share)))
+    if step < start:
+        return config.learning_rate
+    done = min(1.0, (step - start) / max(1, config.steps - start))
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def has_fast_bf16() -> bool:
+    """Whether bfloat16 products are worth it here: a GPU, or a processor with such instructions."""
+    if torch.cuda.is_available():
+        return True
+    return bool(
+        torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+class Trainer:
+    """A network in training; one in each process of the run, all of the same state after every step."""
+
+    def __init__(self, config: TrainingConfig, architecture: Architecture, processes: Processes) -> None:
+        self.config = config
+        self.processes = processes
+        self.device = processes.device
+        self.network = RestorationNet(architecture, seed=config.seed)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads leave out channels_last
+        self.parameters = dict(self.network.named_parameters())
+        self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.optimiser = ParameterOptimiser(
+            config.optimiser, self.parameters, betas=config.betas, weight_decay=config.weight_decay
+        )
+        self.step = 0
+        self.log: list[dict[str, float]] = []
+        self.smoothed: Tensor | None = None
+        """Fidelity, interval and estimate loss, averaged over the last fifty steps or so."""
+        self.bf16 = has_fast_bf16() if config.bf16 is None else config.bf16
+        self.quantised = QuantisedNetwork(self.network) if config.quantised else None
+        if self.quantised is not None:
+            self.bf16 = False  # whose 8 bits would drown the rounding that is to be learned
+        self._in_training: nn.Module = (
+            GradientCheckpointing(self.network) if config.gradient_checkpointing else self.network
+        )
+
+    def begin(self) -> None:
+        """Brings the processes together, after `start` or `resume`."""
+        self._in_training = self.processes.together(self._in_training)
+
+    def calibrate(self, batches: list[Tensor]) -> None:
+        """Where the rounding is trained through and it is time: at the first step, and at every checkpoint.
+
+        A resumed run begins at a checkpoint, so it calibrates at the same steps.
+        """
+        if self.quantised is not None and (
+            not self.quantised.calibrated or self.step % self.config.checkpoint_every == 0
+        ):
+            self.quantised.calibrate(batches)
+
+    def advance(self, batch: Batch) -> None:
+        """One optimiser step on this process's share of a batch, `config.accumulate` parts of it in turn."""
+        self.optimiser.zero_grad()
+        parts = self.config.accumulate
+        losses: Tensor | None = None
+        for part in range(parts):
+            with self.processes.gathering(self._in_training, last=part == parts - 1):
+                found = self._backward(batch.part(part, parts), parts)
+            losses = found if losses is None else losses + found
+        assert losses is not None  # noqa: S101 -- there is at least one part
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step(learning_rate(self.config, self.step))
+        self.step += 1
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(
+            list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
+        )
+        losses = self.processes.mean(losses / parts)
+        self.smoothed = losses if self.smoothed is None else self.smoothed.lerp(losses, 0.02)
+
+    def _backward(self, batch: Batch, parts: int) -> Tensor:
+        """Adds the gradients of one of `parts` parts; its losses (fidelity, interval, estimate), not waited
+        for."""
+        clean = self._tensor(to_network_units(torch.from_numpy(batch.clean)))
+        degraded = self._tensor(to_network_units(torch.from_numpy(batch.degraded)))
+        targets = torch.from_numpy(batch.estimates).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self._in_training(degraded) if self.quantised is None else self.quantised(degraded)
+        point = degraded + outputs["residual"].float()
+        fidelity = fidelity_loss(self.config.loss, point - clean, balance=self.config.balance)
+        interval = pinball_loss(outputs["interval"].float(), point, clean)
+        said = outputs["estimate"].float().mean(dim=(2, 3))
+        estimate = functional.smooth_l1_loss(said, targets, beta=0.1)
+        loss = fidelity + self.config.interval_weight * interval + self.config.estimate_weight * estimate
+        loss = loss + detail_loss(
+            point, clean, ssim=self.config.ssim_weight, frequency=self.config.frequency_weight
+        )
+        (loss / parts).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return torch.stack([fidelity.detach(), interval.detach(), estimate.detach()])
+
+    def figures(self) -> dict[str, float]:
+        """The smoothed losses by name."""
+        if self.smoothed is None:
+            return {}
+        fidelity, interval, estimate = (round(float(value), 6) for value in self.smoothed)
+        return {"loss": fidelity, "loss_interval": interval, "loss_estimate": estimate}
+
+    def _tensor(self, values: Tensor) -> Tensor:
+        return values.to(self.device, memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def evaluate(self, cases: Cases) -> dict[str, float]:
+        """Mean PSNR in dB of the averaged weights, by setting."""
+        kept = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self._load(self.average)
+        figures: dict[str, float] = {}
+        for setting, pairs in cases.items():
+            values = []
+            for clean, degraded in pairs:
+                image = self._tensor(torch.from_numpy(degraded.transpose(2, 0, 1)[None]))
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                    residual = self.network(to_network_units(image))["residual"].float()
+                restored = (
+                    from_network_units(to_network_units(image) + residual)[0].cpu().numpy().transpose(1, 2, 0)
+                )
+                error = np.mean((quantise(restored) - clean) ** 2, dtype=np.float64)
+                values.append(-10 * math.log10(max(float(error), 1e-10)))
+            figures[f"psnr_{setting}"] = round(float(np.mean(values)), 3)
+        self._load(kept)
+        return figures
+
+    @torch.no_grad()
+    def _load(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
+    def checkpoint(self, notes: dict[str, Any]) -> Checkpoint:
+        """Everything that `resume` needs, with `notes` beside it."""
+        tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
+        tensors |= {f"average.{name}": p for name, p in self.average.items()}
+        tensors |= self.optimiser.state()
+        smoothed = [] if self.smoothed is None else [float(value) for value in self.smoothed]
+        notes = {
+            **notes,
+            "log": self.log,
+            "smoothed_losses": smoothed,
+            "config": self.config.model_dump(mode="json"),
+        }
+        return Checkpoint(self.network.shape, self.step, tensors, notes)
+
+    @torch.no_grad()
+    def start(self, checkpoint: Checkpoint) -> None:
+        """Begins a new run from the averaged weights of an earlier one."""
+        average = {name: tensor.float() for name, tensor in checkpoint.group("average").items()}
+        if checkpoint.architecture != self.network.shape or average.keys() != self.parameters.keys():
+            raise ModelError(
+                "The weights to start from belong to another architecture.",
+                hint="Use the preset that they were trained with.",
+            )
+        self._load({name: tensor.to(self.device) for name, tensor in average.items()})
+        for name, parameter in self.parameters.items():
+            self.average[name].copy_(parameter)
+
+    @torch.no_grad()
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Goes on where `checkpoint` stopped, its random numbers included (they follow from the step)."""
+        self._load({name: t.to(self.device) for name, t in checkpoint.group("weights").items()})
+        for name, tensor in checkpoint.group("average").items():
+            self.average[name].copy_(tensor)
+        self.optimiser.load_state(checkpoint.step, checkpoint.group("first"), checkpoint.group("second"))
+        self.step = checkpoint.step
+        self.log = list(checkpoint.notes.get("log", []))
+        if smoothed := checkpoint.notes.get("smoothed_losses"):
+            self.smoothed = torch.tensor(smoothed, dtype=torch.float32, device=self.device)

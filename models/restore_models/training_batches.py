@@ -1,0 +1,75 @@
+"""The batches of a training run, made ahead of their steps by threads or by processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch.utils.data import DataLoader, Dataset
+
+from restore_models.data import Batch, PatchSource
+
+__all__ = ["Share", "upcoming"]
+
+_AHEAD = 3
+"""Batches in the making while one is trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The patches of every batch that one process takes: each `count`-th of `batch`, from `rank` on."""
+
+    batch: int
+    size: int
+    """Side of a patch in pixels."""
+    rank: int = 0
+    count: int = 1
+
+    def of(self, source: PatchSource, step: int) -> Batch:
+        """This share of the batch of one step."""
+        return source.patches(step, range(self.rank, self.batch, self.count), self.size)
+
+
+class _Steps(Dataset[Batch]):
+    def __init__(self, source: PatchSource, share: Share, first: int, steps: int) -> None:
+        self._source, self._share, self._first, self._steps = source, share, first, steps
+
+    def __len__(self) -> int:
+        return self._steps - self._first
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._share.of(self._source, self._first + index)
+
+
+def upcoming(source: PatchSource, share: Share, first: int, steps: int, *, workers: int) -> Iterator[Batch]:
+    """The batches of the steps from `first` to before `steps`, in order, the same for any `workers`.
+
+    0: two threads of this process, enough for a processor; else so many processes, for GPUs, which would
+    wait for threads that share one interpreter.
+    """
+    if workers == 0:
+        return _by_threads(source, share, first, steps)
+    loader = DataLoader(
+        _Steps(source, share, first, steps),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        multiprocessing_context="spawn",
+    )
+    return cast("Iterator[Batch]", iter(loader))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _by_threads(source: PatchSource, share: Share, first: int, steps: int) -> Iterator[Batch]:
+    with ThreadPoolExecutor(2) as pool:
+        ahead = [pool.submit(share.of, source, step) for step in range(first, min(first + _AHEAD, steps))]
+        for step in range(first, steps):
+            batch = ahead.pop(0).result()
+            if step + _AHEAD < steps:
+                ahead.append(pool.submit(share.of, source, step + _AHEAD))
+            yield batch
