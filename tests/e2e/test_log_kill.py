@@ -1,6 +1,7 @@
 """Appenders killed at random moments: nothing acknowledged is lost, nothing is there twice, one history.
 
-RESTORE_KILLS sets how many are killed (default 12, a few seconds). Each appender says on its output which
+RESTORE_KILLS sets how many are killed (default 12, a few seconds), RESTORE_APPENDS how many entries each of
+eight processes has to get into the log in spite of that (default 150). Each appender says on its output which
 entry it was told is at which index, and which checkpoint it saw then; only complete lines count.
 """
 
@@ -20,6 +21,7 @@ from restore_manifests.log import TransparencyLog
 from restore_manifests.log_proof import verify_inclusion
 
 KILLS = int(os.environ.get("RESTORE_KILLS", "12"))
+APPENDS = int(os.environ.get("RESTORE_APPENDS", "150"))
 APPENDERS = 8
 DEADLINE_SECONDS = 20.0 + KILLS
 
@@ -39,6 +41,25 @@ with TransparencyLog.open(folder) as log:
         for entry, index in zip(batch, indices, strict=True):
             print(entry, index, flush=False)
         print("checkpoint", log.checkpoint().encode().hex(), flush=True)
+"""
+
+WORKER = """
+import random, sys
+from pathlib import Path
+from restore_manifests.log import TransparencyLog
+
+folder, name, wanted, seen = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+dice = random.Random()
+with TransparencyLog.open(folder) as log:
+    # what was appended and never acknowledged is in the log all the same, behind what was
+    mine = [entry for entry in log.entries(seen) if entry.startswith(name.encode() + b"/")]
+    count = int(mine[-1].split(b"/")[1]) + 1 if mine else 0
+    while count < wanted:
+        batch = range(count, min(wanted, count + dice.choice([1, 1, 1, 5, 40])))
+        indices = log.append_many([f"{name}/{number}".encode() for number in batch])
+        count += len(batch)
+        print("entry", indices[-1], flush=True)
+print("finished", wanted, flush=True)
 """
 
 CREATOR = """
@@ -151,6 +172,55 @@ def test_killed_appenders_lose_and_fork_nothing(tmp_path: Path) -> None:
         f"{KILLS} kills, {len(appenders)} appenders, {head.size} entries, {acknowledged} acknowledged, "
         f"{checkpoints} checkpoints of one history, {time.monotonic() - began:.1f} s"
     )
+
+
+def test_all_entries_get_in_once_although_their_appenders_are_killed(tmp_path: Path) -> None:
+    """Eight processes with a list each. A killed one is started again and goes on from what the log holds."""
+    folder = tmp_path / "log"
+    dice = seeded(int(os.environ.get("RESTORE_KILL_SEED", time.time_ns())))
+    TransparencyLog.open(folder).close()
+    outputs: dict[str, list[Path]] = {f"worker-{number}": [] for number in range(APPENDERS)}
+    running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def said(name: str) -> list[list[str]]:
+        texts = [path.read_text(encoding="utf-8").rpartition("\n")[0] for path in outputs[name]]
+        return [line.split(" ") for text in texts for line in text.split("\n") if line]
+
+    def start(name: str) -> None:
+        seen = max([int(number) for what, number in said(name) if what == "entry"], default=0)
+        outputs[name].append(tmp_path / f"{name}.{len(outputs[name])}")
+        with outputs[name][-1].open("wb") as file:
+            command = [sys.executable, "-c", WORKER, str(folder), name, str(APPENDS), str(seen)]
+            running[name] = subprocess.Popen(command, stdout=file)
+
+    killed = 0
+    began = time.monotonic()
+    try:
+        for name in outputs:
+            start(name)
+        while running:
+            assert time.monotonic() - began < 60 + KILLS + APPENDS, "the appenders do not get on"
+            time.sleep(dice.uniform(0.0, 0.4))
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                assert running.pop(name).returncode == 0, "an appender gave up"
+                assert said(name)[-1] == ["finished", str(APPENDS)]
+            if running and killed < KILLS:
+                name = dice.choice(list(running))
+                running[name].kill()
+                killed += running[name].wait(timeout=30) != 0  # 0: it had just finished
+                start(name)
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait(timeout=30)
+    with TransparencyLog.open(folder, create=False) as log:
+        assert log.check().size == APPENDERS * APPENDS
+        entries = [entry.decode() for entry in log.entries()]
+    for name in outputs:
+        own = [entry for entry in entries if entry.startswith(f"{name}/")]
+        assert own == [f"{name}/{number}" for number in range(APPENDS)]
+    print(f"{killed} kills, {len(entries)} entries, {time.monotonic() - began:.1f} s")
+    assert killed
 
 
 @pytest.mark.parametrize("attempt", range(max(4, KILLS // 10)))
