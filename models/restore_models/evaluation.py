@@ -5,8 +5,8 @@ quantised; the restored image clamped and rounded to 8 bits; PSNR over RGB, bord
 the images' PSNRs. `realistic`: the same and mixed damage as 8-bit files hold it. `jpeg`: libjpeg-turbo
 through OpenCV, border 0. `sr`: MATLAB-style bicubic reduction, border of `scale` pixels cut, luma of
 BT.601. `real`: pairs of a degraded picture and its reference (`evaluation_images.read_pairs`), border 0.
-`estimate` and `calibration`: `evaluation_statements`. `hallucination`: `evaluation_hallucination`. Figures
-compare only within one suite.
+`estimate`: `evaluation_statements`. `calibration`: `evaluation_calibration`. `hallucination`:
+`evaluation_hallucination`. Figures compare only within one suite.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def evaluate_suite(
 def _cases(suite: str, subject: Subject) -> tuple[Sequence[Case], list[str]]:
     """The cases of a suite, and remarks on what its figures are."""
     if suite in ("estimate", "calibration", "hallucination"):
-        return _own_cases(suite)
+        return _own_cases(suite, subject)
     match suite:
         case "gaussian":
             cases = [_unclipped(s) for s in (15, 25, 50)]
@@ -151,16 +151,18 @@ def _cases(suite: str, subject: Subject) -> tuple[Sequence[Case], list[str]]:
     return cases, []
 
 
-def _own_cases(suite: str) -> tuple[Sequence[Case], list[str]]:
+def _own_cases(suite: str, subject: Subject) -> tuple[Sequence[Case], list[str]]:
     """The suites about what a model says and adds."""
-    from restore_models import evaluation_statements as statements  # noqa: PLC0415 -- scipy.stats is slow
-    from restore_models import evaluation_text as text  # noqa: PLC0415
+    from restore_models import evaluation_text as text  # noqa: PLC0415 -- what another suite does not need
+    from restore_models.evaluation_calibration import calibration_cases  # noqa: PLC0415
     from restore_models.evaluation_hallucination import hallucination_cases  # noqa: PLC0415
+    from restore_models.evaluation_statements import estimate_cases  # noqa: PLC0415
 
     if suite == "estimate":
-        return statements.estimate_cases(), []
+        return estimate_cases(), []
     if suite == "calibration":
-        return statements.calibration_cases(), [statements.CALIBRATION_NOTE]
+        cases, note = calibration_cases(subject)
+        return cases, [note]
     reader = text.find_reader()
     return hallucination_cases(reader), [text.NO_READER] if reader is None else []
 
@@ -186,7 +188,7 @@ def _row(dataset: str, suite: str, samples: list[Sample]) -> Row:
         above, below = (float(sum(sample.figures[name][part] for sample in samples)) for part in (0, 1))
         figures[name] = round(above / below, 4) if below else None
     if suite == "calibration":
-        from restore_models.evaluation_statements import with_risk_bound  # noqa: PLC0415 -- scipy
+        from restore_models.evaluation_calibration import with_risk_bound  # noqa: PLC0415 -- scipy
 
         figures = with_risk_bound(figures, len(samples))
     return Row(

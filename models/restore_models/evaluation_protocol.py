@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from restore_manifests.errors import UsageError
 from restore_models.degradations import FloatImage
 from restore_models.evaluation_images import Image8, Item
 from restore_models.restorer import Executor, restore_pixels
@@ -29,6 +30,7 @@ __all__ = [
     "Sample",
     "Subject",
     "as_float",
+    "executor_of",
     "from_file",
     "levels_like",
     "luma",
@@ -97,6 +99,20 @@ class ProgramSubject:
         restored = rgb * 255 + restore_outputs(self.executor, rgb)["residual"]
         restored = restored.mean(axis=2) if image.ndim == 2 else restored
         return np.clip(np.rint(restored), 0, 255)
+
+
+def executor_of(subject: Subject, what: str) -> Executor:
+    """What runs the program that is measured.
+
+    Raises:
+        UsageError: if it is no program of ours, which would not state `what` is to be measured.
+    """
+    if isinstance(subject, ProgramSubject):
+        return subject.executor
+    raise UsageError(
+        f"This model states no {what}, so that there is none to measure.",
+        hint="Measure a model made by restore, or use another suite.",
+    )
 
 
 def restore_outputs(executor: Executor, rgb: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""`restore models`: the weights that are installed."""
+"""`restore models`: the weights that are installed, and what their intervals guarantee."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from restore_cli.options import Json, Quiet, Verbose, examples
+from restore_cli.options import Force, Json, Quiet, Verbose, examples, model_named
 from restore_cli.terminal import Terminal
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, show or import weights.", rich_markup_mode=None)
+app = typer.Typer(help="List, show, import or calibrate weights.", rich_markup_mode=None)
 
 
 @app.command("list", epilog=examples("restore models list --json"))
@@ -72,6 +72,58 @@ def import_(
     terminal.document(found)
     _rows(terminal, found)
     return 0
+
+
+@app.command(
+    "calibrate",
+    epilog=examples(
+        "restore models calibrate mine.safetensors --images photographs --alpha 0.1 --delta 0.05"
+    ),
+)
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Weights made by restore: an id, or a file.")],
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", help="Clean photographs that the weights were not trained on.")
+    ],
+    alpha: Annotated[
+        float, typer.Option(help="Share of samples that may lie outside, on average over images.")
+    ] = 0.1,
+    delta: Annotated[
+        float, typer.Option(help="How often, over draws of the images, that may turn out wrong.")
+    ] = 0.05,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where to write them; else in their place."),
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Give the intervals of the confidence map a guarantee: scale them by what independent images need."""
+    from restore_sdk.model_calibration import calibrate_model  # noqa: PLC0415
+
+    terminal = Terminal(json, quiet, verbose)
+    with terminal.progress() as progress:
+        found = calibrate_model(
+            model_named(model) or "",
+            images=images,
+            alpha=alpha,
+            delta=delta,
+            out=out,
+            force=force,
+            progress=lambda share: progress("calibrating", share),
+        )
+    terminal.document(found)
+    classes = found["classes"]
+    terminal.table([list(classes[0]), *([_cell(value) for value in row.values()] for row in classes)])
+    terminal.say()
+    _rows(terminal, {name: value for name, value in found.items() if name != "classes"})
+    return 0
+
+
+def _cell(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def _rows(terminal: Terminal, model: dict[str, Any]) -> None:

@@ -14,9 +14,10 @@ from scipy.stats import beta
 from restore_manifests.errors import UsageError
 from restore_models import evaluation_text
 from restore_models.architecture import ESTIMATES
+from restore_models.calibration import risk_upper_bound
 from restore_models.evaluation import SUITES, evaluate_suite
 from restore_models.evaluation_images import read_items, read_pairs
-from restore_models.evaluation_statements import kinds, risk_upper_bound
+from restore_models.evaluation_statements import kinds
 from restore_models.evaluation_text import Line, asserted_words, words
 from restore_models.program import Program
 from restore_models.restorer import TorchRunner
