@@ -1,10 +1,11 @@
-"""Writes the card of the shipped model beside its weights, from what `restore evaluate` measured.
+"""Writes the card of a shipped model beside its weights, from what `restore evaluate` measured.
 
-    restore evaluate gaussian --images DIR/CBSD68 --json > rows/gaussian.CBSD68.exact.json
+    restore evaluate gaussian --images DIR/CBSD68 --model ID --json > rows/gaussian.CBSD68.exact.json
     python benchmarks/trained_network.py CHECKPOINT --model FILE --images DIR/CBSD68 \\
         > rows/gaussian.CBSD68.float.json
+    python benchmarks/model_card.py rows --model ID
 
-Which files there may be is in `_RUNS`; those of the trained network, before it became integers, are optional.
+Which files there may be is in `_RUNS`, and none has to be there. What is said by people is in ID.toml.
 Figures of published peers are not ours and are marked so.
 """
 
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from restore_models.program import Program
-from restore_models.zoo import DEFAULT_MODEL, find_model, open_model
+from restore_models.zoo import DEFAULT_MODEL, ModelFile, open_model
 
 _RUNS = {
     "gaussian": ("CBSD68", "Urban100_odd"),
     "realistic": ("CBSD68", "Urban100_odd"),
     "jpeg": ("Classic5",),
     "sr": ("Set5", "Set14"),
+    "real": ("Nam",),
 }
 _PEERS = """
 Published figures of others under the same protocol, not measured here, CBSD68, sigma 15/25/50:
@@ -37,8 +39,9 @@ DRUNet 34.30/31.69/28.51 (told the level). Classic5, quality 10/20/40: DnCNN-3 2
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("rows", type=Path, help="folder of the files that restore evaluate wrote")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="id of a shipped model")
     given = parser.parse_args()
-    model, program = open_model(None, Path("none"))
+    model, program = open_model(given.model, Path("none"))
     tables = []
     for suite, names in _RUNS.items():
         for name in names:
@@ -46,7 +49,7 @@ def main() -> int:
             if rows["exact"]:
                 tables.append(_table(suite, name, rows))
     card = model.path.with_suffix(".md")
-    card.write_text(_card(program, tables), encoding="utf-8")
+    card.write_text(_card(model, program, tables), encoding="utf-8")
     print(card)
     return 0
 
@@ -60,11 +63,14 @@ def _table(suite: str, name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     lines = [
         f"### {suite}, {name} ({rows['exact'][0]['images']} images)",
         "",
-        "| setting | input PSNR | PSNR | PSNR of the trained network, float32 | input SSIM | SSIM |",
+        "| setting | input PSNR | PSNR | lost to integers | input SSIM | SSIM |",
         "|---|---|---|---|---|---|",
     ]
-    previews = [f"{row['psnr']:.2f}" for row in rows["float"]] or ["not run"] * len(rows["exact"])
-    for exact, preview in zip(rows["exact"], previews, strict=True):
+    trained = {row["setting"]: row["psnr"] for row in rows["float"]}
+    for exact in rows["exact"]:
+        preview = "not measured"
+        if exact["setting"] in trained:
+            preview = f"{trained[exact['setting']] - exact['psnr']:.3f}"
         lines.append(
             f"| {exact['setting']} | {exact['psnr_input']:.2f} | **{exact['psnr']:.2f}** | "
             f"{preview} | {exact['ssim_input']:.4f} | {exact['ssim']:.4f} |"
@@ -72,14 +78,14 @@ def _table(suite: str, name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _card(program: Program, tables: list[str]) -> str:
-    said = tomllib.loads(find_model(None, Path("none")).path.with_suffix(".toml").read_text(encoding="utf-8"))
+def _card(model: ModelFile, program: Program, tables: list[str]) -> str:
+    said = tomllib.loads(model.path.with_suffix(".toml").read_text(encoding="utf-8"))
     notes = program.notes
     images = notes["training_images"]
     used = Counter(row["name"].partition("__")[0] for row in images)
     weights = sum(t.size for name, t in program.tensors.items() if name.endswith(".weight"))
     parts = [
-        f"# {DEFAULT_MODEL}",
+        f"# {model.id}",
         said["summary"].strip(),
         "## What it is",
         f"- {weights:,} weights, {len(program.instructions)} instructions, licence {notes['licence']}",
@@ -90,8 +96,8 @@ def _card(program: Program, tables: list[str]) -> str:
         said["recipe"].strip(),
         f"{notes['training_steps']:,} steps; settings of the last run: `{notes['training_config']}`.",
         "## Figures",
-        "Measured by `restore evaluate`, put together by `benchmarks/model_card.py`: the exact program and, "
-        "where given, the trained network in float32 before it became integers "
+        "Measured by `restore evaluate`, put together by `benchmarks/model_card.py`: the exact program, and how "
+        "much more the trained network had in float32 before it became integers "
         "(`benchmarks/trained_network.py`). Protocols: `restore_models/evaluation_protocol.py`. The "
         "network is blind: it is told neither noise level nor quality. PSNR in dB.",
         *tables,
