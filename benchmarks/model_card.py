@@ -96,8 +96,8 @@ def _card(model: ModelFile, program: Program, tables: list[str]) -> str:
         said["recipe"].strip(),
         f"{notes['training_steps']:,} steps; settings of the last run: `{notes['training_config']}`.",
         "## Figures",
-        "Measured by `restore evaluate`, put together by `benchmarks/model_card.py`: the exact program, and how "
-        "much more the trained network had in float32 before it became integers "
+        "Measured by `restore evaluate`, put together by `benchmarks/model_card.py`: the exact program, and "
+        "how much more the trained network had in float32 before it became integers "
         "(`benchmarks/trained_network.py`). Protocols: `restore_models/evaluation_protocol.py`. The "
         "network is blind: it is told neither noise level nor quality. PSNR in dB.",
         *tables,
