@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,8 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from restore_manifests.errors import UsageError
 from restore_models.degradations import FloatImage, check_available, degrade
+from restore_models.fonts import Font, FontSource, find_fonts
+from restore_models.rendered_text import TextKind, render_text
 
-__all__ = ["Batch", "PatchSource", "detail", "held_out", "load_photographs", "render_page"]
+__all__ = ["Batch", "PageKind", "PatchSource", "detail", "held_out", "load_photographs", "render_page"]
+
+PageKind = Literal[TextKind, "letters"]
+"""What is rendered: letters at random, or text as it stands on paper, plates and signs."""
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 _MARGIN = 16
@@ -95,6 +101,8 @@ class PatchSource:
         page_share: float,
         grey_share: float,
         detail_choices: int = 1,
+        page_kinds: dict[PageKind, float] | None = None,
+        fonts: FontSource = "built_in",
     ) -> None:
         check_available(shares)
         self._seed = seed
@@ -106,9 +114,19 @@ class PatchSource:
         areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
         # The square root: large photographs count more, but do not crowd out the small ones.
         self._weights = np.sqrt(areas) / np.sqrt(areas).sum()
-        self._pages = (
-            [render_page(np.random.default_rng([seed, 7, i])) for i in range(96)] if page_share else []
-        )
+        kinds = page_kinds or {"letters": 1.0}
+        self.fonts: list[Font] = find_fonts(fonts) if page_share and set(kinds) != {"letters"} else []
+        """What documents, receipts, plates and signs are set in; letters always in Pillow's own."""
+        self._pages = [self._page(kinds, number) for number in range(96)] if page_share else []
+
+    def _page(self, kinds: dict[PageKind, float], number: int) -> NDArray[np.uint8]:
+        names = sorted(kinds)
+        weights = np.array([kinds[name] for name in names], dtype=np.float64)
+        # Drawn apart from what is on it: letters are the same pages whatever else is rendered.
+        chosen = np.random.default_rng([self._seed, 8, number]).choice(len(names), p=weights / weights.sum())
+        rng = np.random.default_rng([self._seed, 7, number])
+        kind = names[int(chosen)]
+        return render_page(rng) if kind == "letters" else render_text(kind, rng, self.fonts)
 
     def batch(self, step: int, count: int, size: int) -> Batch:
         """The batch of one step: `count` patches of `size` pixels square."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from restore_manifests.errors import ModelError, StorageError, UsageError
 from restore_models.architecture import PRESETS
-from restore_models.checkpoint import load_checkpoint, save_average, save_checkpoint
+from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
 from restore_models.data import PatchSource, detail, held_out, load_photographs
 from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
 from restore_models.network import to_network_units
@@ -87,10 +87,6 @@ def train_restoration(
         ModelError: if the checkpoint is missing or damaged.
         StorageError: if `out` cannot be written.
     """
-    if config.preset not in PRESETS:
-        raise UsageError(
-            f"There is no preset {config.preset!r}.", hint=f"Use one of: {', '.join(sorted(PRESETS))}."
-        )
     latest, averaged = out / "latest.safetensors", out / "average.safetensors"
     processes = Processes()
     _check(config, processes)
@@ -106,7 +102,9 @@ def train_restoration(
     photographs = load_photographs(data, validation=False)
     cases = _validation_cases(_validation_photographs(data, photographs), config.seed)
     source = _patch_source(config, photographs, config.seed)
-    notes = {"training_images": _listing(data)}
+    notes = {"training_images": _listing(data), "fonts": [font.to_note() for font in source.fonts]}
+    if resume:
+        _check_fonts(load_checkpoint(latest), notes["fonts"])
     calibration = _calibration_batches(data, photographs, config) if config.quantised else []
     size = -(-config.patch // trainer.network.graph.multiple) * trainer.network.graph.multiple
     share = Share(config.batch, size, processes.rank, processes.count)
@@ -141,6 +139,17 @@ def train_restoration(
     return TrainingResult(latest, trainer.step, metrics if processes.main else {})
 
 
+def _check_fonts(checkpoint: Checkpoint, present: list[dict[str, str]]) -> None:
+    """A resumed run goes on with the patches it had."""
+    former: list[dict[str, str]] = checkpoint.notes.get("fonts", [])
+    if former != present:
+        names = ", ".join(font["name"] for font in former[:4]) + (", ..." if len(former) > 4 else "")
+        raise UsageError(
+            f"The run was begun with other fonts than are here: {names or 'none'}.",
+            hint="Resume it where the same fonts are installed, or begin a new run.",
+        )
+
+
 def _resume(trainer: Trainer, latest: Path) -> None:
     checkpoint = load_checkpoint(latest)
     if checkpoint.architecture != trainer.network.shape:
@@ -152,7 +161,11 @@ def _resume(trainer: Trainer, latest: Path) -> None:
 
 
 def _check(config: TrainingConfig, processes: Processes) -> None:
-    """Settings that do not go together."""
+    """Refuses settings that name nothing or do not go together."""
+    if config.preset not in PRESETS:
+        raise UsageError(
+            f"There is no preset {config.preset!r}.", hint=f"Use one of: {', '.join(sorted(PRESETS))}."
+        )
     parts = config.accumulate * processes.count
     if config.batch % parts:
         raise UsageError(
@@ -193,6 +206,8 @@ def _patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], 
         page_share=config.page_share,
         grey_share=config.grey_share,
         detail_choices=config.detail_choices,
+        page_kinds=dict(config.page_kinds),
+        fonts=config.fonts,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from restore_manifests.errors import UsageError
+from restore_models.fonts import FontSource
 from restore_models.optimiser import OptimiserKind
 
 __all__ = ["DegradationKind", "TrainingConfig", "load_config"]
@@ -81,6 +82,10 @@ class TrainingConfig(BaseModel):
     detail_choices: int = Field(default=1, ge=1)
     """How many places are drawn for each patch of a photograph; the most detailed of them is taken."""
     page_share: float = Field(default=0.06, ge=0, le=1)
+    page_kinds: dict[Literal["letters", "document", "receipt", "plate", "sign"], float] = {"letters": 1.0}
+    """What is rendered for `page_share`; the keys are `data.PageKind`."""
+    fonts: FontSource = "built_in"
+    """`found`: the open fonts that this machine has, which the checkpoint lists; see `fonts`."""
     grey_share: float = Field(default=0.15, ge=0, le=1)
     degradations: dict[DegradationKind, float] = {
         "gaussian": 0.46,

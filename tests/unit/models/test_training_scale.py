@@ -31,8 +31,8 @@ from restore_models.training_log import TrainingLog
 CONFIG = TrainingConfig(
     preset="tiny", steps=2, batch=4, patch=32, warmup=1, evaluate_every=100, page_share=0.0, bf16=False
 )
-# The first steps of AdamW are of the size of the rate whatever the gradient: far below it, a difference between
-# the mean weights of two runs is rounding.
+# The first steps of AdamW are of the size of the rate whatever the gradient: far below it, a difference
+# between two runs is rounding.
 _ROUNDING = CONFIG.learning_rate * 0.02
 needs_accelerate = pytest.mark.skipif(
     importlib.util.find_spec("accelerate") is None, reason="needs the extra scale (accelerate)"
