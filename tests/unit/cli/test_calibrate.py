@@ -1,0 +1,103 @@
+"""`restore models calibrate`: one JSON document, a calibrated file, and refusals in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from restore_cli.__main__ import main
+from restore_manifests.pixels import encode_png
+from restore_models.architecture import PRESETS
+from restore_models.calibration import NOTE
+from restore_models.network import RestorationNet
+from restore_models.program import load_program, save_program
+from restore_models.quantise import quantise_network
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in range(2):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        (folder / f"{index}.png").write_bytes(encode_png(pixels))
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    batch = torch.from_numpy(np.random.default_rng(4).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
+    program = quantise_network(
+        RestorationNet(PRESETS["tiny"], seed=4).eval(), [batch], {"licence": "CC0-1.0"}
+    )
+    path = tmp_path / "mine.safetensors"
+    save_program(path, program)
+    return path
+
+
+def test_one_document_and_a_calibrated_file(
+    model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load_program(model)
+    assert main(["models", "calibrate", str(model), "--images", str(images), "--alpha", "0.2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {
+        "model", "file", "file_sha256", "program_sha256", "alpha", "delta", "images", "classes",
+    }  # fmt: skip
+    assert (found["alpha"], found["delta"], found["images"]) == (0.2, 0.05, 2)
+    assert set(found["classes"][0]) == {
+        "name", "images", "pictures", "scale_64ths", "risk", "risk_upper",
+    }  # fmt: skip
+    after = load_program(model)
+    assert NOTE in after.notes
+    assert NOTE not in before.notes
+    assert before.program_sha256() == after.program_sha256() == found["program_sha256"]
+
+
+def test_people_get_a_table(model: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "calibrate", str(model), "--images", str(images)]) == 0
+    out = capsys.readouterr().out
+    assert "scale_64ths" in out
+    assert "little damage" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["blind-small-2"], "belongs to the package"),
+        (["blind-small-2", "--out", "copy.bin"], "no name of a model file"),
+        (["MODEL", "--out", "MODEL2"], "already exists"),
+        (["MODEL", "--alpha", "0"], "is no share"),
+        (["MODEL", "--delta", "nan"], "is no share"),
+        (["nothing-of-that-name"], "There is no model"),
+    ],
+)
+def test_refusals_are_one_sentence(
+    model: Path, images: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    other = model.with_name("other.safetensors")
+    other.write_bytes(model.read_bytes())
+    places = {"MODEL": str(model), "MODEL2": str(other)}
+    before = model.read_bytes()
+    code = main(["models", "calibrate", *(places.get(a, a) for a in arguments), "--images", str(images)])
+    err = capsys.readouterr().err
+    assert code in (2, 3)
+    assert said in err
+    assert "Traceback" not in err
+    assert model.read_bytes() == before
+
+
+def test_a_folder_without_images_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "calibrate", str(model), "--images", str(tmp_path / "none")]) == 2
+    assert "no 8-bit image" in capsys.readouterr().err
