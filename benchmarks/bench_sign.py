@@ -199,6 +199,10 @@ def verify_alone(scene: Scene, root: Path, *, decoding: bool) -> None:
                 hashlib.sha256(np.asarray(picture)).hexdigest()
 
 
+Times = dict[str, list[tuple[float, float]]]
+"""Of each way, round by round: seconds by the clock, and of the processor."""
+
+
 def seconds(work: Callable[[], Any]) -> tuple[float, float]:
     began, busy = time.perf_counter(), time.process_time()
     work()

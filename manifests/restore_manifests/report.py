@@ -69,6 +69,8 @@ def unable(name: str, code: str, message: str) -> Check:
 
 def _one_line(message: str) -> str:
     """Messages quote strangers, whose line breaks and direction marks could forge the line of a check."""
+    if message.isprintable():
+        return message
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in message
     )

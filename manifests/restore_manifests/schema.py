@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -135,8 +136,12 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+@lru_cache(maxsize=1)  # a verification asks for the same one several times
 def parse_manifest(data: bytes) -> Manifest:
-    """Read a stored manifest. Raises ManifestError with the first reason why it is not one."""
+    """Read a stored manifest. Raises ManifestError with the first reason why it is not one.
+
+    The same bytes may give the same object again: change it by `model_copy` only.
+    """
     document = parse_json_strict(data)
     if isinstance(document, dict) and "schema" not in document:
         raise ManifestError(

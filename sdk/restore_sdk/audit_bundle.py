@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -35,6 +37,8 @@ class Options:
     thumbnails: bool = False
     remembered: bool = False
     """Whether fingerprints are wanted, so that findings can be kept for a later audit."""
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Of this audit: within it, the weights installed here are hashed once in each process."""
 
     def digest(self) -> str:
         """SHA-256 over everything but the bundle that a finding depends on, the programs included.
@@ -82,13 +86,14 @@ def examine(task: Task, *, options: Options, digest: str) -> Examined:
     manifest = task.manifest
     path = manifest.relative_to(options.root).as_posix()
     facts = facts_of(manifest)
-    before = _fingerprint(manifest, facts, digest) if options.remembered else None
+    before = _fingerprint(manifest, facts, options, digest) if options.remembered else None
     if before is not None and before == task.known:
         return Examined(path, None, before)
     item = _item(manifest, path, facts, options)
-    again = _fingerprint(manifest, facts, digest) if before else None
+    again = _fingerprint(manifest, facts, options, digest) if before else None
     stays = item.checks and not any(check.code in _DEPEND_ON_TIME for check in item.checks)
-    return Examined(path, item, before if stays and before == again else None, _good_until(manifest))
+    until = _good_until(manifest) if options.remembered else None
+    return Examined(path, item, before if stays and before == again else None, until)
 
 
 def lost(task: Task, *, root: Path) -> Examined:
@@ -112,6 +117,7 @@ def _item(manifest: Path, path: str, facts: Facts | None, options: Options) -> A
             public_log_keys=options.public_log_keys,
             revoked=options.revoked,
             tsa_trust=options.tsa_trust,
+            weights=partial(_weights, options.run),
         )
         checks, verdict = report.checks, report.verdict
         worst = next((check for check in checks if check.verdict is verdict), None)
@@ -137,13 +143,11 @@ def _result(manifest: Path, facts: Facts | None) -> Path:
     return result
 
 
-def _fingerprint(manifest: Path, facts: Facts | None, digest: str) -> str | None:
+def _fingerprint(manifest: Path, facts: Facts | None, options: Options, digest: str) -> str | None:
     """SHA-256 over the hashes of all bytes that the finding comes from; None if the bundle is not whole.
 
     Nothing is believed for its time stamp or its length: every file is read.
     """
-    from restore_sdk.models import weights_sha256  # noqa: PLC0415
-
     if facts is None:
         return None
     try:
@@ -153,10 +157,17 @@ def _fingerprint(manifest: Path, facts: Facts | None, digest: str) -> str | None
         for role, name in names.items():
             path = beside(manifest.parent, name) if name else None
             files[role] = sha256_hex(read_file(path)) if path else ""
-        weights = {model: weights_sha256(model) for model in facts.models}
+        weights = {model: _weights(options.run, model) for model in facts.models}
         return sha256_hex(canonical_bytes({"files": files, "options": digest, "weights": weights}))
     except RestoreError:
         return None
+
+
+@lru_cache(maxsize=256)
+def _weights(run: str, model: str) -> str | None:  # noqa: ARG001 - another audit may find other files
+    from restore_sdk.models import weights_sha256  # noqa: PLC0415
+
+    return weights_sha256(model)
 
 
 def _good_until(manifest: Path) -> datetime | None:

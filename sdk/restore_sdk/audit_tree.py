@@ -102,7 +102,12 @@ def audit(
             bundles.append(item)
             if progress:
                 progress(item.path, len(bundles) / len(manifests))
-    claimed = {path for manifest in manifests for path in _claimed(manifest)}
+    known = {item.path: item.facts for item in bundles}
+    claimed = {
+        path
+        for manifest in manifests
+        for path in _claimed(manifest, known.get(manifest.relative_to(directory).as_posix()))
+    }
     orphans = [_orphan(path, directory) for path in files if path not in claimed]
     return AuditReport(
         directory=str(directory),
@@ -164,10 +169,11 @@ def _files(directory: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if name.endswith(BUNDLE_SUFFIXES))
 
 
-def _claimed(manifest: Path) -> Iterator[Path]:
+def _claimed(manifest: Path, facts: Facts | None) -> Iterator[Path]:
     stem = manifest.name.removesuffix(MANIFEST_SUFFIX)
     yield from (manifest.with_name(stem + suffix) for suffix in BUNDLE_SUFFIXES)
-    if facts := facts_of(manifest):  # files that were renamed together with what the record calls them
+    facts = facts or facts_of(manifest)  # once more where the bundle took its process down
+    if facts:  # files that were renamed together with what the record calls them
         yield from (manifest.with_name(name) for name in facts.names)
 
 

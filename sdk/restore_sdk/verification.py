@@ -6,7 +6,7 @@ beside the result, and never anywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ def verify(
     revoked: Path | None = None,
     tsa_trust: Path | None = None,
     public_log_keys: Sequence[str | Path] = (),
+    weights: Callable[[str], str | None] | None = None,
 ) -> Report:
     """Make every check of one record, the ids as in the command contract.
 
@@ -46,7 +47,8 @@ def verify(
     the public key of the transparency log, or the file that holds it, `public_log_keys` those of public logs;
     `revoked` is a list of certificates that do not count any more. `tsa_trust` is a PEM file of roots that
     are trusted for timestamps only, those of `trust` are trusted for both. With `recompute` the pixels and
-    maps are made again, which needs the source, the weights and torch.
+    maps are made again, which needs the source, the weights and torch. `weights` gives the SHA-256 of the
+    weights installed here by model id, for who verifies many; without it their files are hashed.
 
     What is wrong with the record is in the report, never an exception. Raises UsageError if a path given
     names nothing that can be read, LogError if `log_key` is no key, KeyStoreError if `revoked` is no list.
@@ -68,7 +70,7 @@ def verify(
             "source_bytes": found,
             "edit_map_bytes": _find_map(body.maps.edit, folders),
             "confidence_map_bytes": _find_map(body.maps.confidence, folders),
-            "weights": _weights(body),
+            "weights": _weights(body, weights),
             **_source_facts(opened),
         }
         if recompute:
@@ -201,10 +203,10 @@ def _source_facts(source: Evidence | str | None) -> dict[str, Any]:
     return {"source_pixels_sha256": source.pixels_sha256, "source_decoder": decoder}
 
 
-def _weights(body: Body) -> dict[str, str | None]:
+def _weights(body: Body, find: Callable[[str], str | None] | None) -> dict[str, str | None]:
     from restore_sdk.models import weights_sha256  # noqa: PLC0415
 
-    return {model.id: weights_sha256(model.id) for model in body.models}
+    return {model.id: (find or weights_sha256)(model.id) for model in body.models}
 
 
 def _recompute(body: Body, source: Evidence | str | None, result: bytes) -> Recomputation:

@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,22 @@ def test_rfc_numbers(line: str) -> None:
     bits, text = line.split()
     (number,) = struct.unpack(">d", bytes.fromhex(bits))
     assert canonical_bytes(number).decode() == text
+
+
+@given(values)
+def test_the_fast_way_writes_what_the_library_writes(value: object) -> None:
+    assert canonical_bytes(value) == rfc8785.dumps(value)
+
+
+def test_numbers_at_the_edges_of_the_fast_way() -> None:
+    edges = [0.0, -0.0, 1e-4, 1e15, 2.0**53 - 1, 2.0**53, 1e21, 1e-6, 1e-7, 0.5, 1 / 3, 123456789012345.6]
+    for edge in edges:
+        for number in (edge, -edge, math.nextafter(edge, math.inf), math.nextafter(edge, -math.inf)):
+            assert canonical_bytes([number]) == rfc8785.dumps([number]), number
+    for text in ("\x7f\x1f\0\b\f\n\r\t\"\\/", "\u2028\u2029", "\U0001f600"):
+        assert canonical_bytes({"a": text}) == rfc8785.dumps({"a": text})
+    for names in (["\ufb33", "\U0001f600"], ["a", "B", "_", "1", ""]):
+        assert canonical_bytes(dict.fromkeys(names)) == rfc8785.dumps(dict.fromkeys(names))
 
 
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)

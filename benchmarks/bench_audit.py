@@ -1,0 +1,193 @@
+"""The rate of an audit beside that of hashing and C2PA reading alone: same tree, as many processes.
+
+    python benchmarks/bench_audit.py [--bundles 1000] [--pixels 6144] [--jobs 2] [--rounds 3] [--folder DISK]
+
+The tree holds bundles of different pictures, each signed, logged and written by the SDK; only the network is
+left out, a median filter stands in its place. Ours is `restore audit --no-recompute` with trust root and log
+key. The peer does, in as many processes, started in the same way, what any audit has to do: c2pa-python reads
+and validates every result under the same trust root, and every file of the bundle is read and hashed.
+`peer_decoding` also decodes every picture (Pillow) and hashes its samples. Ours does that too, and checks
+record, signatures, chain, log proof, orphans, duplicates and drift. Start of the processes is in all of them.
+
+Prints one JSON document: bundles a second, ours over theirs (above 1 we are faster), and how many processors
+were busy: processor time of all processes over the clock's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from restore_manifests.keys import create_identity
+from restore_manifests.log import TransparencyLog
+from restore_manifests.pixels import encode_png
+from restore_manifests.report import Verdict
+from restore_manifests.schema import Request
+from restore_models.vectors import vector_image
+from restore_sdk.audit_tree import audit
+from restore_sdk.evidence import decode_evidence
+from restore_sdk.model_in_use import open_in_use
+from restore_sdk.output import write_bundle
+from restore_sdk.plan import Executed
+from restore_sdk.record import Job, make_record, sign_record
+
+
+def make_tree(folder: Path, bundles: int, pixels: int) -> tuple[Path, Path, str]:
+    """The tree, the file with its root of trust, and its log's public key."""
+    tree = folder / "tree"
+    tree.mkdir()
+    side = max(16, round((pixels / 1.5) ** 0.5))
+    identity = create_identity(folder / "home", name="Benchmark", passphrase=None, unprotected=True)
+    request = Request(
+        prompt="", mode="auto", scale=1, seed=0, guidance_scale=1.0, arithmetic="exact", strict=False
+    )
+    model = open_in_use(None, exact=True)
+    job = Job(model.settle(request), model, identity, tree, force=False)
+    clean = vector_image(side, round(side * 1.5), 3, 8)
+    for number in range(bundles):
+        dice = np.random.default_rng(number)
+        before = np.clip(clean + dice.normal(0, 8, clean.shape), 0, 255).astype(np.uint8)
+        after = cv2.medianBlur(before, 3)
+        confidence = np.asarray(cv2.blur(cv2.absdiff(after, before).max(axis=2), (9, 9)), np.uint8)
+        data = encode_png(before)
+        (tree / f"picture-{number:05d}.png").write_bytes(data)
+        evidence = decode_evidence(data, f"picture-{number:05d}.png")
+        executed = Executed(after, None, before, confidence, {}, [])
+        body, files = make_record(job, evidence, executed, model.plan(request), {}, [])
+        bundle, _ = sign_record(job, evidence, body, files)
+        write_bundle(bundle, tree)
+    root = folder / "root.pem"
+    root.write_text(identity.root_pem or "")
+    with TransparencyLog.open(folder / "home" / "log") as log:
+        return tree, root, log.vkey
+
+
+def read_alone(stem: Path, *, root_pem: str, decoding: bool) -> bool:
+    """What the peer does with one bundle."""
+    import c2pa  # noqa: PLC0415
+
+    settings = {
+        "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+        "trust": {"trust_anchors": root_pem, "trust_config": "1.3.6.1.5.5.7.3.4\n1.3.6.1.5.5.7.3.36"},
+    }
+    for suffix in (".png", ".restored.png", ".edit.png", ".confidence.png", ".manifest.json", ".tlog-proof"):
+        data = stem.with_name(stem.name + suffix).read_bytes()
+        hashlib.sha256(data).hexdigest()
+        if decoding and suffix.endswith(".png"):
+            from PIL import Image  # noqa: PLC0415
+
+            with Image.open(io.BytesIO(data)) as picture:
+                hashlib.sha256(np.asarray(picture)).hexdigest()
+        if suffix == ".restored.png":
+            with (
+                c2pa.Context.from_dict(settings) as context,
+                c2pa.Reader("image/png", io.BytesIO(data), context=context) as reader,
+            ):
+                trusted = json.loads(reader.json())["validation_state"] == "Trusted"
+    return trusted
+
+
+def audit_alone(tree: Path, root: Path, jobs: int, *, decoding: bool) -> None:
+    ending = ".manifest.json"
+    stems = [path.with_name(path.name.removesuffix(ending)) for path in sorted(tree.glob(f"*{ending}"))]
+    work = partial(read_alone, root_pem=root.read_text(), decoding=decoding)
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        if not all(pool.map(work, stems, chunksize=8)):
+            raise SystemExit("The peer does not trust a result.")
+
+
+def audit_ours(tree: Path, root: Path, log_key: str, jobs: int) -> None:
+    report = audit(tree, jobs=jobs, recompute=False, trust=root, log_key=log_key)
+    if report.verdict is not Verdict.PASS:
+        raise SystemExit(f"The tree of the benchmark does not verify: {report.summary}")
+
+
+def processor_seconds() -> float:
+    """Of this process and of all its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def measure(folder: Path, bundles: int, pixels: int, jobs: int, rounds: int) -> dict[str, Any]:
+    os.environ["RESTORE_HOME"] = str(folder / "home")
+    began = time.perf_counter()
+    tree, root, key = make_tree(folder, bundles, pixels)
+    made = time.perf_counter() - began
+    ways: dict[str, Callable[[], None]] = {
+        "ours": lambda: audit_ours(tree, root, key, jobs),
+        "peer": lambda: audit_alone(tree, root, jobs, decoding=False),
+        "peer_decoding": lambda: audit_alone(tree, root, jobs, decoding=True),
+    }
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for number in range(rounds):
+        names = list(ways)
+        for name in names[number % 3 :] + names[: number % 3]:
+            clock, busy = time.perf_counter(), processor_seconds()
+            ways[name]()
+            taken[name].append((time.perf_counter() - clock, processor_seconds() - busy))
+    result: dict[str, Any] = {
+        "bundles": bundles,
+        "pixels": pixels,
+        "jobs": jobs,
+        "megabytes": round(sum(path.stat().st_size for path in tree.iterdir()) / 1e6, 1),
+        "bundles_made_per_second": round(bundles / made, 1),
+    }
+    for name, times in taken.items():
+        clock = statistics.median(wall for wall, _ in times)
+        result[name] = {
+            "bundles_per_second": round(bundles / clock, 1),
+            "processor_ms_per_bundle": round(statistics.median(busy for _, busy in times) / bundles * 1e3, 2),
+            "processors_busy": round(statistics.median(busy / wall for wall, busy in times), 2),
+        }
+    for at, clock in enumerate(("rate", "processor_time")):
+        result[f"ours_over, by {clock}"] = {
+            name: round(
+                statistics.median(
+                    theirs[at] / ours[at] for ours, theirs in zip(taken["ours"], times, strict=True)
+                ),
+                3,
+            )
+            for name, times in taken.items()
+            if name != "ours"
+        }
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bundles", type=int, default=1000)
+    parser.add_argument("--pixels", type=int, default=6144, help="of each picture")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=None, help="where to work (default: temporary folder)")
+    given = parser.parse_args()
+    name = tempfile.mkdtemp(dir=given.folder)
+    try:
+        found = measure(Path(name), given.bundles, given.pixels, given.jobs, given.rounds)
+        print(json.dumps(found, indent=2))
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
