@@ -207,7 +207,7 @@ _record(
     "insider-guarantee",
     "signs a guarantee that nobody proved",
     _to("maps", "confidence", "guarantee", value="99 %"),
-    exit_code=0,
+    *PIXELS,
 )
 _record(
     "insider-finding",
