@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import ModelError, UsageError
+from restore_models.calibration import read_calibration
 from restore_models.program import Program, load_program, parse_program
 from restore_models.whole_file import write_whole
 
@@ -150,7 +151,7 @@ def import_model(path: Path, folder: Path, *, licence: str | None = None) -> Mod
             f"{path.name} is a program of restore, which states its licence itself.",
             hint="Import it without --licence.",
         )
-    parse_program(data, path.name)
+    read_calibration(parse_program(data, path.name))  # refused here, not at the first image
     target = folder / (path.stem + _SUFFIX)
     answers = path.with_suffix(".vectors.json")
     if answers.is_file():

@@ -9,6 +9,7 @@ from restore_sdk.home import restore_home
 
 if TYPE_CHECKING:
     from restore_models.external import ExternalModel
+    from restore_models.program import Program
     from restore_models.zoo import ModelFile
 
 __all__ = ["import_model", "list_models", "models_folder", "show_model", "weights_sha256"]
@@ -38,7 +39,7 @@ def list_models() -> list[dict[str, Any]]:
 
 
 def show_model(name: str | Path | None = None) -> dict[str, Any]:
-    """What one model is: digests, instructions, licence, training record, and its card's text.
+    """What one model is: digests, instructions, calibration, licence, training record, and its card's text.
 
     Raises:
         ModelError: if there is none of that name or the file is damaged.
@@ -58,9 +59,24 @@ def show_model(name: str | Path | None = None) -> dict[str, Any]:
         "instructions": len(program.instructions),
         "parameters": int(sum(t.size for name, t in program.tensors.items() if name.endswith(".weight"))),
         "halo": program.halo,
+        "calibration": _calibration(program),
         "notes": program.notes,
         "card": model_card(model),
     }
+
+
+def _calibration(program: Program) -> str:
+    """What the intervals of its confidence map guarantee, in a line."""
+    from restore_models.calibration import SCALE_ONE, read_calibration  # noqa: PLC0415
+
+    found = read_calibration(program)
+    if found is None:
+        return "none"
+    scales = ", ".join(
+        f"{one.name} {'none' if one.scale_64ths is None else f'{one.scale_64ths / SCALE_ONE:.2f}'}"
+        for one in found.classes
+    )
+    return f"alpha {found.alpha:g}, delta {found.delta:g}, {len(found.images)} images; scale: {scales}"
 
 
 def _show_external(model: ModelFile, external: ExternalModel) -> dict[str, Any]:

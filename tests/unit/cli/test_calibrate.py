@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,26 @@ def test_a_folder_without_images_is_refused(
 ) -> None:
     assert main(["models", "calibrate", str(model), "--images", str(tmp_path / "none")]) == 2
     assert "no 8-bit image" in capsys.readouterr().err
+
+
+def test_what_is_installed_says_its_calibration(
+    model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "import", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["calibration"] == "none"
+    full = model.with_name("full.safetensors")
+    arguments = ["--images", str(images), "--out", str(full), "--quiet"]
+    assert main(["models", "calibrate", str(model), *arguments]) == 0
+    assert main(["models", "import", str(full)]) == 0
+    assert "alpha 0.1, delta 0.05, 2 images; scale: " in capsys.readouterr().out
+
+
+def test_a_model_with_a_foreign_calibration_is_not_installed(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = load_program(model)
+    foreign = {"format": "restore.calibration/1", "program_sha256": "0" * 64}
+    save_program(model, replace(program, notes={**program.notes, NOTE: foreign}))
+    assert main(["models", "import", str(model)]) in (2, 3)
+    assert "calibration" in capsys.readouterr().err
+    assert main(["models", "show", "mine"]) in (2, 3)
