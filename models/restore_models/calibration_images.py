@@ -47,9 +47,10 @@ __all__ = [
     "scales_needed",
 ]
 
-KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "blur", "reduced", "mixed", "none")
+KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "blur", "reduced", "mixed", "none", "enlarged")
 """Kinds of damage that are drawn: those of `degradations.degrade`, of which `jpeg` in its place on the grid
-of the clean picture. Light noise counts twice: most photographs have it."""
+of the clean picture. Light noise counts twice: most photographs have it; and `enlarged` is what `restore run
+--scale` gives the network."""
 SIDE = 256
 SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""
