@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from restore_models.restorer import Executor
     from restore_models.routing import Rule
 
-__all__ = ["STATEMENT", "ExternalInUse", "ModelInUse", "ProgramInUse", "RoutedInUse", "open_in_use"]
+__all__ = ["STATEMENT", "ExternalInUse", "ModelInUse", "ProgramInUse", "Routed", "RoutedInUse", "open_in_use"]
 
 STATEMENT = (
     "Enhanced image: pixels were estimated by a neural network. Not for identification on its own; "
