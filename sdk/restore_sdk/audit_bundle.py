@@ -121,9 +121,7 @@ def _item(manifest: Path, path: str, facts: Facts | None, options: Options) -> A
         )
         checks, verdict = report.checks, report.verdict
         worst = next((check for check in checks if check.verdict is verdict), None)
-        message = (
-            "Every check was made and holds." if verdict is Verdict.PASS or worst is None else worst.message
-        )
+        message = report.praise if verdict is Verdict.PASS or worst is None else worst.message
         if options.thumbnails:
             from restore_sdk.audit_thumbnails import thumbnails_of  # noqa: PLC0415
 

@@ -92,7 +92,7 @@ def _describe(case: CaseFiles, report: Report, *, recompute: bool, now: datetime
         title=f"Report on the restoration of {_subject(case)}",
         made=f"{now:%Y-%m-%d %H:%M} UTC, restore {version('forensic-restore')}",
         verdict=report.verdict,
-        headline=HEADLINES[report.verdict],
+        headline=HEADLINES.get(report.verdict, report.praise),
         meaning=MEANING[report.verdict],
         facts=_facts(case),
         concerns=tuple((c.verdict.value, c.id, c.message) for c in concerns),

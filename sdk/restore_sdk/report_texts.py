@@ -7,7 +7,6 @@ from restore_manifests.report import Verdict
 __all__ = ["ALGORITHMS", "HEADLINES", "LIMITS", "MAPS", "MEANING", "OPERATIONS", "REFERENCES", "STANDING"]
 
 HEADLINES = {
-    Verdict.PASS: "Every check was made and holds.",
     Verdict.FAIL: "At least one check failed. Do not rely on this picture.",
     Verdict.UNABLE: "No check failed, but at least one could not be made. The record is not fully confirmed.",
 }

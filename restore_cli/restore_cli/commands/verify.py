@@ -25,7 +25,6 @@ from restore_cli.terminal import Terminal
 __all__ = ["VERDICTS", "verify"]
 
 VERDICTS = {
-    "pass": "Every check was made and holds.",
     "fail": "At least one check failed: do not rely on this result.",
     "unable": "No check failed, but at least one could not be made.",
 }
@@ -70,5 +69,5 @@ def verify(
     terminal.document(report.to_json())
     terminal.table([(item.verdict.value, item.id, item.message) for item in report.checks])
     terminal.say()
-    terminal.verdict(report.verdict.value, VERDICTS[report.verdict.value])
+    terminal.verdict(report.verdict.value, VERDICTS.get(report.verdict.value, report.praise))
     return report.exit_code
