@@ -32,25 +32,28 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from restore_manifests.keys import create_identity
 from restore_manifests.log import TransparencyLog
-from restore_manifests.pixels import encode_png
 from restore_manifests.report import Verdict
-from restore_manifests.schema import Request
-from restore_models.vectors import vector_image
 from restore_sdk.audit_tree import audit
-from restore_sdk.evidence import decode_evidence
-from restore_sdk.model_in_use import open_in_use
-from restore_sdk.output import write_bundle
-from restore_sdk.plan import Executed
-from restore_sdk.record import Job, make_record, sign_record
 
 
 def make_tree(folder: Path, bundles: int, pixels: int) -> tuple[Path, Path, str]:
     """The tree, the file with its root of trust, and its log's public key."""
+    # imported here: the processes of both sides read this module, and are to load no more than they need
+    import cv2  # noqa: PLC0415
+
+    from restore_manifests.keys import create_identity  # noqa: PLC0415
+    from restore_manifests.pixels import encode_png  # noqa: PLC0415
+    from restore_manifests.schema import Request  # noqa: PLC0415
+    from restore_models.vectors import vector_image  # noqa: PLC0415
+    from restore_sdk.evidence import decode_evidence  # noqa: PLC0415
+    from restore_sdk.model_in_use import open_in_use  # noqa: PLC0415
+    from restore_sdk.output import write_bundle  # noqa: PLC0415
+    from restore_sdk.plan import Executed  # noqa: PLC0415
+    from restore_sdk.record import Job, make_record, sign_record  # noqa: PLC0415
+
     tree = folder / "tree"
     tree.mkdir()
     side = max(16, round((pixels / 1.5) ** 0.5))
