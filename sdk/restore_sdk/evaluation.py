@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,13 @@ from restore_sdk.models import models_folder
 from restore_sdk.single_file import check_place, write_file
 
 if TYPE_CHECKING:
+    from restore_models.evaluation_routed import RoutedSubject
     from restore_models.program import Program
+    from restore_models.restorer import TorchRunner
 
 __all__ = ["evaluate"]
+
+_ROUTED_SUITES = ("gaussian", "realistic", "jpeg", "sr", "real")
 
 
 def evaluate(
@@ -32,7 +36,9 @@ def evaluate(
     Args:
         suite: one of `restore_models.evaluation.SUITES`.
         images: the folder.
-        model: id of an installed model or a model file; None: the shipped one.
+        model: id of an installed model or a model file; None: what `restore run` does, which gives each
+            picture the shipped model that its noise calls for; in `estimate`, `calibration` and
+            `hallucination` the blind one.
         arithmetic: `exact` or `float`; a model made by others has float only.
         report: where to write a page with tables and plots; None: nowhere.
         force: replace a report that is there.
@@ -62,8 +68,15 @@ def evaluate(
     gmacs = None
     if isinstance(opened, Program):
         gmacs = _gmacs(opened)
-        subject = TorchRunner(opened, exact=arithmetic == "exact")
-        measured = evaluate_suite(suite, images, subject, progress)
+        runner = TorchRunner(opened, exact=arithmetic == "exact")
+        routed = (
+            _routed(runner, exact=arithmetic == "exact")
+            if model is None and suite in _ROUTED_SUITES
+            else None
+        )
+        measured = evaluate_suite(suite, images, routed or runner, progress)
+        if routed:
+            measured = replace(measured, notes=[*measured.notes, routed.note()])
     else:
         arithmetic = "float"  # an external model has no other
         measured = evaluate_suite(suite, images, opened, progress)
@@ -83,6 +96,18 @@ def evaluate(
         page = render_evaluation(document)
         write_file(report, page.encode("utf-8", "backslashreplace"), force=force)
     return document
+
+
+def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
+    """The shipped models behind the rule of `restore run`."""
+    from restore_models.evaluation_routed import RoutedSubject  # noqa: PLC0415
+    from restore_models.restorer import TorchRunner  # noqa: PLC0415
+    from restore_models.routing import Rule  # noqa: PLC0415
+    from restore_models.zoo import DEFAULT_MODEL, QUIET_MODEL, open_model  # noqa: PLC0415
+
+    _, quiet = open_model(QUIET_MODEL, models_folder())
+    executors = {DEFAULT_MODEL: router, QUIET_MODEL: TorchRunner(quiet, exact=exact)}
+    return RoutedSubject(executors, Rule(DEFAULT_MODEL, QUIET_MODEL))
 
 
 def _gmacs(program: Program) -> float | None:

@@ -224,9 +224,9 @@ def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) ->
         ModelError: if it is missing, damaged, or its known answers come out wrong.
     """
     from restore_models.program import Program  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.zoo import DEFAULT_MODEL, QUIET_MODEL, known_models, open_any  # noqa: PLC0415
+    from restore_models.zoo import DEFAULT_MODEL, QUIET_MODEL, open_any  # noqa: PLC0415
 
-    if name is None and route and any(m.id == QUIET_MODEL for m in known_models(models_folder())):
+    if name is None and route:
         from restore_models.routing import Rule  # noqa: PLC0415
 
         both = {each: open_in_use(each, exact=exact) for each in (DEFAULT_MODEL, QUIET_MODEL)}
