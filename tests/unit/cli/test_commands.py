@@ -81,7 +81,7 @@ def test_every_command_of_the_contract_is_there() -> None:
     contract = ["run", "verify", "audit", "report", "export", "train", "evaluate", "selftest", "demo"]
     contract += [f"keys {verb}" for verb in ("init", "show", "import", "rotate")]
     contract += [f"log {verb}" for verb in ("anchor", "show", "prove", "check", "export", "stamp", "witness")]
-    contract += [f"models {verb}" for verb in ("list", "show", "import")]
+    contract += [f"models {verb}" for verb in ("list", "show", "import", "calibrate")]
     assert sorted(NAMES) == sorted(contract)
 
 
