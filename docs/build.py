@@ -25,7 +25,8 @@ HEAD = """\
 `<stem>.manifest.json` is one readable JSON document. All members are required, none may be added. `body` says
 what was done. The signature of scope `body` is over the body's RFC 8785 bytes, so that white space and the
 order of members do not matter and everything else does; the same bytes are embedded in the C2PA claim
-and entered in the log. The signature of scope `files` is over the RFC 8785 bytes of `files`, because the
+and entered in the log. The claim also holds the map files, or, where they are more than 4 MiB together, their hashes
+in the metadata of their ingredients. The signature of scope `files` is over the RFC 8785 bytes of `files`, because the
 finished result file contains the body and so cannot be named in it. The JSON Schema for other languages is
 [manifest.schema.json](../manifests/restore_manifests/manifest.schema.json); how to check a manifest by hand
 is in [verifying.md](verifying.md).

@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 
     from restore_manifests.keys import Identity
 
-__all__ = ["RECORD_LABEL", "ClaimView", "embed", "read", "source_ancestors"]
+__all__ = ["EMBEDDED_MAPS_LIMIT", "RECORD_LABEL", "ClaimView", "embed", "read", "source_ancestors"]
 
 RECORD_LABEL = "org.restore.run"
+EMBEDDED_MAPS_LIMIT = 4 << 20
+"""Bytes of maps that a claim takes in: readers of PNG refuse large chunks, libpng by default above 8 MB."""
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _PNG = "image/png"
 _ABSENT = "claim-absent"
@@ -68,7 +70,7 @@ class ClaimView:
     record_problem: str | None = None
     source_types: tuple[str, ...] = ()
     maps: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the bytes of every embedded component, by its title."""
+    """SHA-256 of every component, by its title: of its bytes where they are embedded, else as stated."""
     models: tuple[str, ...] = ()
     """SHA-256 that the claim gives for the weights that took part."""
     signer_serial: int | None = None
@@ -87,7 +89,8 @@ def embed(
 ) -> bytes:
     """`png_bytes` with a signed claim inside; pixels and other chunks stay as they are.
 
-    `manifest_text` is the RFC 8785 text of `body`; `maps` holds the map files (PNG) by recorded name. The
+    `manifest_text` is the RFC 8785 text of `body`; `maps` holds the map files (PNG) by recorded name. Maps of
+    more than `EMBEDDED_MAPS_LIMIT` bytes together are named by their hash instead of being embedded. The
     source becomes the parent ingredient with the claims it carries, if readable; the weights become inputs
     with their hash. Raises ManifestError if the library refuses, or whatever the identity raises while
     signing.
@@ -117,15 +120,7 @@ def embed(
                 builder.add_ingredient(
                     json.dumps(parent), "application/octet-stream", io.BytesIO(source_bytes)
                 )
-            for number, (name, data) in enumerate(maps.items()):
-                identifier = f"map-{number}.png"  # a name from outside could be read as an address
-                builder.add_resource(identifier, io.BytesIO(data))
-                component = {
-                    "title": name,
-                    "relationship": "componentOf",
-                    "data": {"format": _PNG, "identifier": identifier},
-                }
-                builder.add_ingredient(json.dumps(component), _PNG, io.BytesIO(data))
+            _add_maps(builder, maps)
             for model in body.models:
                 weights = {
                     "title": model.id,
@@ -144,6 +139,20 @@ def embed(
             hint="An identity made by 'restore keys init' is known to work.",
         ) from error
     return signed.getvalue()
+
+
+def _add_maps(builder: Any, maps: Mapping[str, bytes]) -> None:
+    whole = sum(map(len, maps.values())) <= EMBEDDED_MAPS_LIMIT
+    for number, (name, data) in enumerate(maps.items()):
+        component: dict[str, Any] = {"title": name, "relationship": "componentOf"}
+        if not whole:
+            component["metadata"] = {"sha256": sha256_hex(data)}
+            builder.add_ingredient(json.dumps(component), "application/octet-stream", io.BytesIO())
+            continue
+        identifier = f"map-{number}.png"  # a name from outside could be read as an address
+        builder.add_resource(identifier, io.BytesIO(data))
+        component["data"] = {"format": _PNG, "identifier": identifier}
+        builder.add_ingredient(json.dumps(component), _PNG, io.BytesIO(data))
 
 
 def read(png_bytes: bytes, roots: Sequence[x509.Certificate] = ()) -> ClaimView:
@@ -276,12 +285,16 @@ def _parts(reader: Any, assertions: dict[str, Any]) -> dict[str, str]:
         title, stream = str(item.get("dc:title")), io.BytesIO()
         label = str(as_dict(item.get("data")).get("url")).rpartition("/")[2]
         uri = as_dict(assertions.get(label)).get("identifier")
-        try:
-            reader.resource_to_stream(str(uri), stream)
-        except c2pa.C2paError:
-            continue
+        if uri is None:
+            digest = str(as_dict(item.get("metadata")).get("sha256"))
+        else:
+            try:
+                reader.resource_to_stream(str(uri), stream)
+            except c2pa.C2paError:
+                continue
+            digest = sha256_hex(stream.getvalue())
         # a second component of the same title would hide the first
-        found[title if title not in found else f"{title} (again)"] = sha256_hex(stream.getvalue())
+        found[title if title not in found else f"{title} (again)"] = digest
     return found
 
 

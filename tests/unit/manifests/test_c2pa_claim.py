@@ -264,6 +264,21 @@ def test_nothing_is_fetched_and_no_thumbnail_is_made(good: Any) -> None:
         assert label in created
 
 
+def test_large_maps_are_named_by_their_hash(good: Any, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the one chunk that holds the claim would be too large for readers of PNG."""
+    embedded = embed(good.inputs.source_bytes)
+    monkeypatch.setattr(c2pa_claim, "EMBEDDED_MAPS_LIMIT", len(good.inputs.edit_map_bytes) - 1)
+    named = embed(good.inputs.source_bytes)
+    assert len(named) < len(embedded) - len(good.inputs.edit_map_bytes) // 2
+    view = c2pa_claim.read(named)
+    assert view.maps == c2pa_claim.read(embedded).maps == {"edit.png": sha256_hex(good.inputs.edit_map_bytes)}
+    assert view.failures == ()
+    assert view.binding_problem is None
+    digest = sha256_hex(good.inputs.edit_map_bytes).encode()
+    assert digest in named
+    assert c2pa_claim.read(named.replace(digest, digest[::-1])).failures
+
+
 def test_embedded_maps_are_the_bytes(good: Any, embed: Embed) -> None:
     view = c2pa_claim.read(embed(good.inputs.source_bytes))
     assert view.maps == {"edit.png": sha256_hex(good.inputs.edit_map_bytes)}
