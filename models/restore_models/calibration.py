@@ -94,14 +94,6 @@ class CalibratedClass(_Model):
     risk_upper: Share | None
     within: dict[Text, tuple[Whole, Whole]]
 
-    def outside(self, estimates: Mapping[str, int]) -> list[str]:
-        """Estimates above everything that the class was calibrated on, by name.
-
-        Below counts as inside: a picture damaged less is easier, and estimates near zero are mostly noise.
-        """
-        limits = {name: self.within[name][1] for name in ESTIMATES if name in self.within}
-        return [name for name, limit in limits.items() if estimates.get(name, 0) > limit]
-
 
 class Calibration(_Model):
     """All classes of one program, in the order in which they are tried; the first that fits is taken."""
@@ -128,6 +120,18 @@ class Calibration(_Model):
         """What the learned interval of a picture is multiplied by, in 64ths; None: there is no guarantee."""
         found = self.class_of(estimates)
         return found.scale_64ths if found else None
+
+    def outside(self, found: CalibratedClass, estimates: Mapping[str, int]) -> list[str]:
+        """Estimates of a picture of the class `found` above everything that it was calibrated on, by name.
+
+        What is less than any class asks for counts as absent: estimates near nothing are mostly noise. Below
+        the range counts as inside: a picture damaged less is easier.
+        """
+        limits = {}
+        for name, (_, greatest) in found.within.items():
+            asked = [one.at_least[name] for one in self.classes if name in one.at_least]
+            limits[name] = max(greatest, min(asked, default=greatest))
+        return [name for name in ESTIMATES if name in limits and estimates.get(name, 0) > limits[name]]
 
     def to_notes(self) -> dict[str, Any]:
         """JSON values for `Program.notes`."""

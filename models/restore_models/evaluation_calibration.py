@@ -136,7 +136,7 @@ def _sample(
     scale = SCALE_ONE if found.scale_64ths is None else found.scale_64ths
     outside = float(np.mean([picture.outside[scale] for picture in group]))
     width = float(np.mean([picture.width for picture in group])) * scale / SCALE_ONE + 1
-    flagged = sum(bool(found.outside(picture.estimates)) for picture in group)
+    flagged = sum(bool(calibration.outside(found, picture.estimates)) for picture in group)
     figures: dict[str, Ratio] = {
         "outside": (outside, 1),
         "alpha": (calibration.alpha, 0 if found.scale_64ths is None else 1),

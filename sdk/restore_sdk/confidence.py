@@ -84,11 +84,12 @@ def _digest(calibration: Calibration) -> str:
 def calibration_doubts(calibration: Calibration | None, estimates: Mapping[str, int]) -> list[str]:
     """Why a picture is outside what the intervals were calibrated on; empty if it is not."""
     found = calibration.class_of(estimates) if calibration else None
-    above = found.outside(estimates) if found else []
+    above = calibration.outside(found, estimates) if calibration and found else []
     if found is None or not above:
         return []
     names = " and ".join(_QUANTITIES[name] for name in above)
-    return [f"its {names} is above all that the intervals of its class ({found.name}) were calibrated on"]
+    verb = "is" if len(above) == 1 else "are"
+    return [f"its {names} {verb} above all that the intervals of its class ({found.name}) were calibrated on"]
 
 
 def confidence_method(calibration: Calibration | None, estimates: Mapping[str, int]) -> str:

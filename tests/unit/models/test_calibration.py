@@ -205,7 +205,7 @@ def test_calibration_keeps_the_risk_of_each_class(program: Program, tmp_path: Pa
             picture = measure_damaged(runner, clean, damaged(clean, kind, number)[0])
             chosen = found.class_of(picture.estimates)
             assert chosen is not None
-            assert chosen.outside(picture.estimates) == []
+            assert found.outside(chosen, picture.estimates) == []
             if chosen.scale_64ths is not None:
                 share = picture.outside[chosen.scale_64ths]
                 losses.setdefault(chosen.name, {}).setdefault(number, []).append(share)
@@ -294,8 +294,17 @@ def test_the_first_class_that_fits_is_taken(program: Program) -> None:
     assert calibration.class_of({"blur_sigma": -1}) is None
     assert calibration.scale({"noise_sigma": 900}) == 96
     assert calibration.scale({"noise_sigma": 300}) is None
-    assert strong.outside({"noise_sigma": 1001}) == ["noise_sigma"]
-    assert strong.outside({"noise_sigma": 1000, "jpeg_loss": 9000}) == []
+    assert calibration.outside(strong, {"noise_sigma": 1001}) == ["noise_sigma"]
+    assert calibration.outside(strong, {"noise_sigma": 1000, "jpeg_loss": 9000}) == []
+
+
+def test_an_estimate_below_what_any_class_asks_for_is_no_damage(program: Program) -> None:
+    noisy = _class("noise", at_least={"noise_sigma": 100}, within={"blur_sigma": (-5, 11)})
+    blurred = _class("blur", at_least={"blur_sigma": 500}, within={"blur_sigma": (500, 2900)})
+    calibration = _calibration(program, blurred, noisy)
+    assert calibration.outside(noisy, {"noise_sigma": 900, "blur_sigma": 400}) == []
+    assert calibration.outside(blurred, {"blur_sigma": 2900}) == []
+    assert calibration.outside(blurred, {"blur_sigma": 2901}) == ["blur_sigma"]
 
 
 # ---- the suite -------------------------------------------------------------------------------------------
