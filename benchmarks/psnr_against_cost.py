@@ -64,7 +64,7 @@ def collect(paths: list[Path], setting: str, model: str | None) -> list[Point]:
         UsageError: if no row has the setting, or no one published on these sets.
         ModelError: if there is no such model.
     """
-    name, program = open_model(model, Path("none"))
+    file, program = open_model(model, Path("none"))
     gmacs = multiply_adds(Architecture.from_dict(dict(program.notes["architecture"]))) / 1e9
     points: list[Point] = []
     for path in paths:
@@ -79,7 +79,10 @@ def collect(paths: list[Path], setting: str, model: str | None) -> list[Point]:
                 if peer.method in GMACS and setting in peer.psnr
             ]
             if told:
-                points += [*told, Point(row["dataset"], name, round(gmacs, 2), round(row["psnr"], 3), False)]
+                points += [
+                    *told,
+                    Point(row["dataset"], file.id, round(gmacs, 2), round(row["psnr"], 3), False),
+                ]
     if not points:
         raise UsageError(
             f"No row of {setting!r} is of a set on which others published cost and PSNR.",
@@ -110,14 +113,16 @@ def draw(points: list[Point], setting: str, target: Path) -> None:
             marks.set_edgecolor("#667085" if published else "#0b5fd6")
             marks.set_facecolor(face or "#0b5fd6")
             for point in chosen:
-                axes.annotate(point.method, (point.gmacs, point.psnr), (5, 4), textcoords="offset points",
-                              fontsize=8)  # fmt: skip
+                name = axes.annotate(
+                    point.method, (point.gmacs, point.psnr), (5, 4), textcoords="offset points", fontsize=8
+                )
+                name.set_in_layout(False)  # a long name must not squeeze the axes
         axes.set_xscale("log")
         axes.margins(x=0.2, y=0.12)
         axes.set_xlabel("multiply-adds at 256 x 256, billions")
         axes.set_ylabel("PSNR, dB")
         axes.set_title(f"{dataset}, {setting}")
-        axes.legend(fontsize=8, loc="lower right")
+        axes.legend(fontsize=8, loc="best")
     try:
         figure.savefig(target)
     except (OSError, ValueError) as problem:
