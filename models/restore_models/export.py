@@ -49,6 +49,8 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
         page_share=config.page_share,
         grey_share=config.grey_share,
         detail_choices=config.detail_choices,
+        page_kinds=dict(config.page_kinds),
+        fonts=config.fonts,
     )
     batches = [
         to_network_units(torch.from_numpy(source.batch(step, _BATCH, _PATCH).degraded))
