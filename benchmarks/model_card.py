@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from restore_models.calibration import read_calibration
 from restore_models.program import Program
 from restore_models.zoo import DEFAULT_MODEL, ModelFile, open_model
 
@@ -78,6 +79,27 @@ def _table(suite: str, name: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _calibration(program: Program) -> list[str]:
+    """What the intervals of the confidence map guarantee; nothing where they were not calibrated."""
+    found = read_calibration(program)
+    if found is None:
+        return []
+    lines = [
+        f"| {c.name} | {c.images} | {c.scale_64ths} | {c.risk:.4f} | {c.risk_upper:.4f} |"
+        for c in found.classes
+        if c.risk is not None and c.risk_upper is not None
+    ]
+    return [
+        "## Confidence",
+        f"The intervals of the confidence map keep the share of samples outside below {found.alpha:g}, with "
+        f"confidence {1 - found.delta:g} for each class, as an average over images like the "
+        f"{len(found.images)} photographs of the calibration (crops of {found.side} pixels; their names, hashes "
+        "and licences are in the model file, `restore models show`). Not per pixel, and void under shift.",
+        "| class | images | scale, 64ths | outside | upper bound |\n|---|---|---|---|---|\n"
+        + "\n".join(lines),
+    ]
+
+
 def _card(model: ModelFile, program: Program, tables: list[str]) -> str:
     said = tomllib.loads(model.path.with_suffix(".toml").read_text(encoding="utf-8"))
     notes = program.notes
@@ -102,6 +124,7 @@ def _card(model: ModelFile, program: Program, tables: list[str]) -> str:
         "network is blind: it is told neither noise level nor quality. PSNR in dB.",
         *tables,
         _PEERS.strip(),
+        *_calibration(program),
         "## Known failures",
         "\n".join(f"- {line}" for line in said["failures"]),
         "## Training images",
