@@ -94,7 +94,7 @@ def _calibration(program: Program) -> list[str]:
         f"The intervals of the confidence map keep the share of samples outside below {found.alpha:g}, with "
         f"confidence {1 - found.delta:g} for each class, as an average over images like the "
         f"{len(found.images)} photographs of the calibration (crops of {found.side} pixels; their names, "
-        "hashes and licences are in the model file, `restore models show`). Not per pixel, and void under shift.",
+        "hashes and licences: `restore models show`). Not per pixel, and void under shift.",
         "| class | images | scale, 64ths | outside | upper bound |\n|---|---|---|---|---|\n"
         + "\n".join(lines),
     ]
