@@ -22,14 +22,14 @@ HEAD = """\
 <!-- Written by docs/build.py from the schema and manifest-members.toml: make docs -->
 # The manifest, member by member
 
-`<stem>.manifest.json` is one readable JSON document. All members are required, none may be added. `body` says
-what was done. The signature of scope `body` is over the body's RFC 8785 bytes, so that white space and the
-order of members do not matter and everything else does; the same bytes are embedded in the C2PA claim
-and entered in the log. The claim also holds the map files, or, where they are more than 4 MiB together, their hashes
-in the metadata of their ingredients. The signature of scope `files` is over the RFC 8785 bytes of `files`, because the
-finished result file contains the body and so cannot be named in it. The JSON Schema for other languages is
-[manifest.schema.json](../manifests/restore_manifests/manifest.schema.json); how to check a manifest by hand
-is in [verifying.md](verifying.md).
+`<stem>.manifest.json` is one readable JSON document. All members are required, none may be added. `body`
+says what was done. The signature of scope `body` is over the body's RFC 8785 bytes, so that white space and
+the order of members do not matter and everything else does; the same bytes are embedded in the C2PA claim
+and entered in the log. The claim also holds the map files, or, where they are more than 4 MiB together,
+their hashes in the metadata of their ingredients. The signature of scope `files` is over the RFC 8785 bytes
+of `files`, because the finished result file contains the body and so cannot be named in it. The JSON Schema
+for other languages is [manifest.schema.json](../manifests/restore_manifests/manifest.schema.json); how to
+check a manifest by hand is in [verifying.md](verifying.md).
 
 Hashes are SHA-256 in lower-case hexadecimal. `pixels_sha256` is defined in
 [program.md](program.md#8-digests); `file_sha256` is over the bytes of the file.

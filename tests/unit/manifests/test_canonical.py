@@ -53,7 +53,7 @@ def test_numbers_at_the_edges_of_the_fast_way() -> None:
     for edge in edges:
         for number in (edge, -edge, math.nextafter(edge, math.inf), math.nextafter(edge, -math.inf)):
             assert canonical_bytes([number]) == rfc8785.dumps([number]), number
-    for text in ("\x7f\x1f\0\b\f\n\r\t\"\\/", "\u2028\u2029", "\U0001f600"):
+    for text in ('\x7f\x1f\0\b\f\n\r\t"\\/', "\u2028\u2029", "\U0001f600"):
         assert canonical_bytes({"a": text}) == rfc8785.dumps({"a": text})
     for names in (["\ufb33", "\U0001f600"], ["a", "B", "_", "1", ""]):
         assert canonical_bytes(dict.fromkeys(names)) == rfc8785.dumps(dict.fromkeys(names))
