@@ -62,6 +62,10 @@ def test_every_command_exists(line: str) -> None:
         case "python3" | ".venv/bin/python" | "python":
             assert words[1:3] in (["-m", "venv"], ["-m", "pip"], ["-m", "pytest"])
             assert all((ROOT / word).is_file() for word in words if word.endswith(".txt"))
+        case "torchrun":
+            module = words.index("-m")
+            assert words[module + 1] == "restore_cli"
+            assert parse(words[module + 2 :]).command_path == "restore train"
         case other:
             pytest.fail(f"the documents show {other!r}, which nothing here checks")
 
