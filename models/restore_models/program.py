@@ -155,7 +155,15 @@ def save_program(path: Path, program: Program) -> None:
         "notes": json.dumps(program.notes, sort_keys=True),
     }
     data = save({name: np.ascontiguousarray(t) for name, t in program.tensors.items()}, metadata)
-    write_whole(path, data)
+    write_whole(path, _ordered(data))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with its header sorted: the library writes metadata in random order."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def load_program(path: Path) -> Program:

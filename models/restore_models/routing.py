@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_models import zoo
 from restore_models.restorer import Executor, restore_pixels
 
-__all__ = ["NOISE_LIMIT", "Rule", "noise_in_sample"]
+__all__ = ["NOISE_LIMIT", "Rule", "noise_in_sample", "shipped_rule"]
 
 NOISE_LIMIT = 2000
 """Noise (standard deviation in thousandths of an 8-bit level) from which on the blind model restores."""
@@ -40,6 +41,11 @@ class Rule:
     def choose(self, noise: int) -> str:
         """The model for an image with this much noise, in thousandths of a level."""
         return self.quiet if noise < self.limit else self.noisy
+
+
+def shipped_rule() -> Rule:
+    """The rule by which `restore run` chooses where no model was named."""
+    return Rule(noisy=zoo.DEFAULT_MODEL, quiet=zoo.QUIET_MODEL)
 
 
 def noise_in_sample(executor: Executor, pixels: NDArray[Any]) -> int:

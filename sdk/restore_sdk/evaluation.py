@@ -102,12 +102,12 @@ def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
     """The shipped models behind the rule of `restore run`."""
     from restore_models.evaluation_routed import RoutedSubject  # noqa: PLC0415
     from restore_models.restorer import TorchRunner  # noqa: PLC0415
-    from restore_models.routing import Rule  # noqa: PLC0415
-    from restore_models.zoo import DEFAULT_MODEL, QUIET_MODEL, open_model  # noqa: PLC0415
+    from restore_models.routing import shipped_rule  # noqa: PLC0415
+    from restore_models.zoo import open_model  # noqa: PLC0415
 
-    _, quiet = open_model(QUIET_MODEL, models_folder())
-    executors = {DEFAULT_MODEL: router, QUIET_MODEL: TorchRunner(quiet, exact=exact)}
-    return RoutedSubject(executors, Rule(DEFAULT_MODEL, QUIET_MODEL))
+    rule = shipped_rule()
+    _, quiet = open_model(rule.quiet, models_folder())
+    return RoutedSubject({rule.noisy: router, rule.quiet: TorchRunner(quiet, exact=exact)}, rule)
 
 
 def _gmacs(program: Program) -> float | None:

@@ -224,14 +224,15 @@ def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) ->
         ModelError: if it is missing, damaged, or its known answers come out wrong.
     """
     from restore_models.program import Program  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.zoo import DEFAULT_MODEL, QUIET_MODEL, open_any  # noqa: PLC0415
+    from restore_models.zoo import open_any  # noqa: PLC0415
 
     if name is None and route:
-        from restore_models.routing import Rule  # noqa: PLC0415
+        from restore_models.routing import shipped_rule  # noqa: PLC0415
 
-        both = {each: open_in_use(each, exact=exact) for each in (DEFAULT_MODEL, QUIET_MODEL)}
+        rule = shipped_rule()
+        both = {each: open_in_use(each, exact=exact) for each in (rule.noisy, rule.quiet)}
         programs = {each: model for each, model in both.items() if isinstance(model, ProgramInUse)}
-        return RoutedInUse(programs[DEFAULT_MODEL], programs, Rule(DEFAULT_MODEL, QUIET_MODEL))
+        return RoutedInUse(programs[rule.noisy], programs, rule)
     found, model = open_any(name, models_folder())
     if isinstance(model, Program):
         return ProgramInUse(found.id, model, make_executor(found, model, exact=exact))

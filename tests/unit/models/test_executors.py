@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -136,6 +137,18 @@ def test_round_trip_through_a_file(program: Program, tmp_path: Path) -> None:
     assert again.program_sha256() == program.program_sha256()
     assert again.notes == program.notes
     assert again.instructions == program.instructions
+
+
+def test_the_same_program_is_written_to_the_same_bytes(program: Program, tmp_path: Path) -> None:
+    """In any process: the library that writes orders metadata at random in each."""
+    path = tmp_path / "program.safetensors"
+    save_program(path, program)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length]
+    assert length % 8 == 0
+    assert header.strip() == json.dumps(json.loads(header), sort_keys=True, separators=(",", ":")).encode()
+    load_program(path)
 
 
 def test_one_weight_beyond_the_certificate_is_refused(program: Program) -> None:

@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 import torch
 
+from restore_manifests.errors import ModelError
 from restore_manifests.keys import Identity, create_identity
 from restore_manifests.pixels import encode_png
 from restore_manifests.schema import Body, Step, TraceStep, parse_manifest
 from restore_models import zoo
 from restore_models.architecture import PRESETS
 from restore_models.network import RestorationNet
-from restore_models.program import save_program
+from restore_models.program import load_program, save_program
 from restore_models.quantise import quantise_network
+from restore_models.vectors import make_vectors
 from restore_sdk import recompute as recomputing
+from restore_sdk.evaluation import evaluate
 from restore_sdk.evidence import open_evidence
 from restore_sdk.recompute import recompute
 from restore_sdk.restoration import Restoration, restore
+from restore_sdk.selftest import selftest
 
 NOISY, QUIET = "tiny-noisy", "tiny-quiet"
 
@@ -117,3 +121,53 @@ def test_plan_that_chooses_late_is_not_followed(run: Callable[..., Restoration],
     found = recomputing.recompute(late, open_evidence(tmp_path / "picture.png"), done.result.read_bytes())
     assert found.pixels_sha256 is None
     assert "chooses a model late" in (found.reason or "")
+
+
+@pytest.mark.parametrize("suite", ["gaussian", "jpeg"])
+@pytest.mark.parametrize(("says_noise", "chosen"), [(0.0, QUIET), (1.0, NOISY)])
+def test_an_evaluation_measures_what_run_does(
+    run: Callable[..., Restoration], tmp_path: Path, suite: str, says_noise: float, chosen: str
+) -> None:
+    """The rows are those of the model that is chosen, not of the other; a note says how often it was."""
+    run(says_noise)
+    for name, strength in ((NOISY, 0.2), (QUIET, 0.4)):
+        _spoil(tmp_path / "home" / "models" / f"{name}.safetensors", strength)
+    images = tmp_path / "clean"
+    images.mkdir()
+    (images / "picture.png").write_bytes((tmp_path / "picture.png").read_bytes())
+    routed = evaluate(suite, images=images)
+    alone = {name: evaluate(suite, images=images, model=name)["rows"] for name in (NOISY, QUIET)}
+    assert alone[NOISY] != alone[QUIET]
+    assert routed["rows"] == alone[chosen]
+    assert routed["notes"] == [
+        f"Each picture by the model that its noise called for: {chosen} restored {len(routed['rows'])}."
+    ]
+
+
+def _spoil(path: Path, strength: float) -> None:
+    """Gives the residual of a program a constant, so that two of them can be told apart."""
+    program = load_program(path)
+    last = next(step for step in program.instructions if step.name == "residual.head")
+    bias = program.tensors["residual.head.bias"]
+    shift = program.tensors["residual.head.shift"].astype(np.int32)
+    bias += (np.int32(strength * 2**last.exponent) << shift).astype(bias.dtype)
+    save_program(path, program)
+
+
+def test_the_self_test_tries_every_model_that_run_chooses_among(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    run(0.0)
+    folder = tmp_path / "home" / "models"
+    for name in (NOISY, QUIET):
+        make_vectors(load_program(folder / f"{name}.safetensors"), folder / f"{name}.vectors.json")
+    found = selftest()
+    assert found["model"] == f"{NOISY}, {QUIET}"
+    assert found["verdict"] == "pass"
+    assert {row["name"].partition(":")[0] for row in found["vectors"]} == {NOISY, QUIET}
+    (folder / f"{QUIET}.vectors.json").write_text(
+        (folder / f"{NOISY}.vectors.json").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    with pytest.raises(ModelError):
+        selftest()
+    assert selftest(model=NOISY)["verdict"] == "pass"
