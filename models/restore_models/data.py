@@ -24,7 +24,9 @@ PageKind = Literal[TextKind, "letters"]
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 _MARGIN = 16
-"""Pixels round a patch that take part in its degradation and are then cut off."""
+"""Pixels round a patch that take part in its degradation and are then cut off: on the grids of compression,
+whose blocks are 8 or, of chroma at half the resolution, 16 pixels wide."""
+_GRID = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class PatchSource:
         detail_choices: int = 1,
         page_kinds: dict[PageKind, float] | None = None,
         fonts: FontSource = "built_in",
+        cropped_share: float = 0.0,
     ) -> None:
         check_available(shares)
         self._seed = seed
@@ -110,6 +113,7 @@ class PatchSource:
         self._page_share = page_share
         self._grey_share = grey_share
         self._detail_choices = detail_choices
+        self._cropped_share = cropped_share
         self._photographs = photographs
         areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
         # The square root: large photographs count more, but do not crowd out the small ones.
@@ -139,13 +143,23 @@ class PatchSource:
         estimates = np.empty((len(numbers), 4), np.float32)
         for index, number in enumerate(numbers):
             rng = np.random.default_rng([self._seed, step, number])
-            patch = self._patch(rng, size + 2 * _MARGIN)
+            down, right = self._crop_after(step, number)
+            patch = self._patch(rng, size + 2 * _MARGIN + max(down, right))
             worse, applied = degrade(patch, rng, self._shares)
-            inner = slice(_MARGIN, _MARGIN + size)
-            clean[index] = patch[inner, inner].transpose(2, 0, 1)
-            degraded[index] = worse[inner, inner].transpose(2, 0, 1)
+            top, left = _MARGIN + down, _MARGIN + right
+            inner = (slice(top, top + size), slice(left, left + size))
+            clean[index] = patch[inner].transpose(2, 0, 1)
+            degraded[index] = worse[inner].transpose(2, 0, 1)
             estimates[index] = applied.targets()
         return Batch(clean, degraded, estimates)
+
+    def _crop_after(self, step: int, number: int) -> tuple[int, int]:
+        """How far beside the grids of compression a patch begins; drawn apart from all else about it."""
+        rng = np.random.default_rng([self._seed, step, number, 9])
+        if rng.random() >= self._cropped_share:
+            return 0, 0
+        down, right = divmod(int(rng.integers(1, _GRID**2)), _GRID)
+        return down, right
 
     def _patch(self, rng: np.random.Generator, side: int) -> FloatImage:
         if self._pages and rng.random() < self._page_share:

@@ -51,6 +51,7 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
         detail_choices=config.detail_choices,
         page_kinds=dict(config.page_kinds),
         fonts=config.fonts,
+        cropped_share=config.cropped_share,
     )
     batches = [
         to_network_units(torch.from_numpy(source.batch(step, _BATCH, _PATCH).degraded))

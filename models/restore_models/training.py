@@ -208,6 +208,7 @@ def _patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], 
         detail_choices=config.detail_choices,
         page_kinds=dict(config.page_kinds),
         fonts=config.fonts,
+        cropped_share=config.cropped_share,
     )
 
 

@@ -63,6 +63,9 @@ class TrainingConfig(BaseModel):
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, gt=0)
+    outlier: float = Field(default=6.0, ge=0)
+    """A step whose gradient is more than this many times as long as usual is left out: one such gradient
+    can undo a run. 0: none is."""
     ema: float = Field(default=0.999, ge=0, lt=1)
     loss: Literal["charbonnier", "l1", "l2", "psnr"] = "charbonnier"
     balance: float = Field(default=0.0, ge=0, le=1)
@@ -81,6 +84,9 @@ class TrainingConfig(BaseModel):
     """bfloat16 products; None: only where the processor has them."""
     detail_choices: int = Field(default=1, ge=1)
     """How many places are drawn for each patch of a photograph; the most detailed of them is taken."""
+    cropped_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of patches that begin beside the grid of blocks, as in a picture cropped after it was compressed.
+    At 0 a network learns to see compression on one grid only, and leaves it alone on every other."""
     page_share: float = Field(default=0.06, ge=0, le=1)
     page_kinds: dict[Literal["letters", "document", "receipt", "plate", "sign"], float] = {"letters": 1.0}
     """What is rendered for `page_share`; the keys are `data.PageKind`."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from restore_manifests.errors import UsageError
 from restore_models import degradations, degradations_video
-from restore_models.data import PatchSource, render_page
+from restore_models.data import Batch, PatchSource, render_page
 from restore_models.degradations import (
     blur_kernel,
     camera,
@@ -235,6 +235,33 @@ def test_same_step_gives_the_same_batch() -> None:
     assert (one.degraded == other.degraded).all()
     assert (one.clean == other.clean).all()
     assert (sources[0].batch(18, 4, 64).clean != one.clean).any()
+
+
+def _block_edges(patch: np.ndarray) -> tuple[int, int]:
+    """After which of eight rows and columns neighbours differ most."""
+    luma = patch.mean(axis=0)
+    steps = [np.abs(np.diff(luma, axis=axis)).mean(axis=1 - axis) for axis in (0, 1)]
+    down, right = (int(np.argmax([line[phase::8].mean() for phase in range(8)])) for line in steps)
+    return down, right
+
+
+def test_cropped_patches_begin_beside_the_grid_of_blocks() -> None:
+    rng = np.random.default_rng(4)
+    noise = [cv2.GaussianBlur(rng.normal(0, 60, (300, 300, 3)), (0, 0), 2.5) for _ in range(3)]
+    photographs = [np.clip(128 + 6 * one, 0, 255).astype(np.uint8) for one in noise]
+
+    def batch(kind: str, share: float) -> Batch:
+        source = PatchSource(
+            photographs, seed=3, shares={kind: 1.0}, page_share=0, grey_share=0, cropped_share=share
+        )
+        return source.batch(5, 12, 96)
+
+    assert {_block_edges(patch) for patch in batch("strong_jpeg", 0.0).degraded} == {(7, 7)}
+    cropped = [_block_edges(patch) for patch in batch("strong_jpeg", 1.0).degraded]
+    assert cropped.count((7, 7)) <= 1
+    assert len(set(cropped)) > 6
+    alike = batch("none", 1.0)
+    assert (alike.degraded == quantise(alike.clean)).all()  # clean and degraded are cut alike
 
 
 @settings(max_examples=30, deadline=None)
