@@ -9,11 +9,14 @@ every reader. Nothing is ever fetched. The library is imported on use; it takes 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -257,14 +260,12 @@ def _open(data: bytes, mime: str, roots: Sequence[x509.Certificate]) -> _Opened 
 
     try:
         with (
-            c2pa.Context.from_dict(_settings(roots)) as context,
+            _reading(tuple(roots)) as context,
             c2pa.Reader(mime, io.BytesIO(data), context=context) as reader,
         ):
-            document = json.loads(reader.crjson())
-            active = as_dict(reader.get_active_manifest()).get("label")
-            store = sorted(
-                as_list(document.get("manifests")), key=lambda m: as_dict(m).get("label") != active
-            )
+            store = as_list(json.loads(reader.crjson()).get("manifests"))
+            active = _alone(store) or as_dict(reader.get_active_manifest()).get("label")
+            store = sorted(store, key=lambda m: as_dict(m).get("label") != active)
             if not store or as_dict(store[0]).get("label") != active:
                 return "claim-unreadable", "the claim store names no active claim"
             return _Opened(store, _parts(reader, as_dict(as_dict(store[0]).get("assertions"))))
@@ -273,6 +274,42 @@ def _open(data: bytes, mime: str, roots: Sequence[x509.Certificate]) -> _Opened 
     ) as error:  # on a damaged store the library also trips in its own code (KeyError and more)
         absent = isinstance(error, c2pa.C2paError) and "ManifestNotFound" in f"{type(error).__name__} {error}"
         return (_ABSENT, "it carries no C2PA claim") if absent else ("claim-unreadable", str(error)[:200])
+
+
+@contextlib.contextmanager
+def _reading(roots: tuple[x509.Certificate, ...]) -> Iterator[Any]:
+    """A context to read with; it holds settings only, so readers of the same trust share it, one by one."""
+    idle = _idle_contexts(roots)
+    try:
+        context = idle.pop()
+    except IndexError:
+        import c2pa  # noqa: PLC0415
+
+        context = c2pa.Context.from_dict(_settings(roots))
+    yield context
+    idle.append(context)  # not after an error: whatever happened to it, nobody else is to meet it
+
+
+@lru_cache(maxsize=8)
+def _idle_contexts(roots: tuple[x509.Certificate, ...]) -> deque[Any]:  # noqa: ARG001 - the key
+    return deque(maxlen=4)
+
+
+def _alone(store: list[Any]) -> str | None:
+    """The label of a store's only claim, if the library says that it validated that one's signature.
+
+    Then it is the active claim, and the store need not be written and read a second time to be told so.
+    """
+    if len(store) != 1:
+        return None
+    claim = as_dict(store[0])
+    label = claim.get("label")
+    validated = [
+        as_dict(one).get("url")
+        for one in as_list(as_dict(claim.get("validationResults")).get("success"))
+        if as_dict(one).get("code") == "claimSignature.validated"
+    ]
+    return label if validated == [f"self#jumbf=/c2pa/{label}/c2pa.signature"] else None
 
 
 def _parts(reader: Any, assertions: dict[str, Any]) -> dict[str, str]:

@@ -14,7 +14,15 @@ from typing import Any, NoReturn
 
 from restore_manifests.errors import ManifestError
 
-__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "MAX_VALUES", "canonical_bytes", "parse_json_strict", "sha256_hex"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_JSON_BYTES",
+    "MAX_VALUES",
+    "canonical_bytes",
+    "parse_json_strict",
+    "same_json",
+    "sha256_hex",
+]
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 """A manifest is some ten kilobytes; anything near this is not one."""
@@ -31,6 +39,10 @@ _MAX_SAFE = 2**53 - 1  # RFC 7493 section 2.2: beyond it an integer is not the s
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=True, separators=(",", ":")
 )
+
+
+_PLAIN = frozenset((str, bool, type(None)))
+"""Types whose every value both writers write alike."""
 
 
 def sha256_hex(data: bytes) -> str:
@@ -69,15 +81,19 @@ def _plain(value: Any, depth: int) -> Any:
     all that RFC 8785 refuses, raises _NotPlainError.
     """
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind in _PLAIN:
         return value
     if kind is dict and depth:
-        for name in value:
-            if type(name) is not str or not name.isascii():
+        try:
+            if not "".join(value).isascii():
                 raise _NotPlainError
-        return {name: _plain(item, depth - 1) for name, item in value.items()}
+        except TypeError as error:  # a name that is not text
+            raise _NotPlainError from error
+        if not _PLAIN.issuperset(map(type, value.values())):
+            value = {name: _plain(item, depth - 1) for name, item in value.items()}
+        return value
     if kind is list and depth:
-        return [_plain(item, depth - 1) for item in value]
+        return value if _PLAIN.issuperset(map(type, value)) else [_plain(item, depth - 1) for item in value]
     if kind is int and -_MAX_SAFE <= value <= _MAX_SAFE:
         return value
     if kind is float and -_MAX_SAFE <= value <= _MAX_SAFE:
@@ -86,6 +102,17 @@ def _plain(value: Any, depth: int) -> Any:
         if 1e-4 <= abs(value) < 1e15:
             return value
     raise _NotPlainError
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether two trees, each read from JSON or dumped for it, have one RFC 8785 form.
+
+    Raises ManifestError as `canonical_bytes` does, unless Python's encoder writes both alike.
+    """
+    with contextlib.suppress(ValueError):
+        if _ENCODER.encode(one) == _ENCODER.encode(other):
+            return True
+    return canonical_bytes(one) == canonical_bytes(other)
 
 
 def parse_json_strict(data: bytes, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
@@ -111,7 +138,7 @@ def parse_json_strict(data: bytes, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
         _refuse(f"{error.msg} in line {error.lineno}, column {error.colno}")
     except RecursionError:
         _refuse(f"it nests deeper than {MAX_DEPTH} levels")
-    _check_tree(value)
+    _check_tree(value, texts="\\u" in text)  # UTF-8 itself cannot hold half a pair
     return value
 
 
@@ -123,11 +150,13 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            _refuse(f"the member {name[:60]!a} appears twice in one object")
-        members[name] = value
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                _refuse(f"the member {name[:60]!a} appears twice in one object")
+            seen.add(name)
     return members
 
 
@@ -144,26 +173,32 @@ def _number(digits: str) -> float:
     return number
 
 
-def _check_tree(value: Any) -> None:
-    level: list[Any] = [value]
+def _check_tree(value: Any, *, texts: bool) -> None:
+    """Refuse what is too deep or too much and, with `texts`, text that is none."""
+    level = [value] if isinstance(value, _HOLDERS) else []
+    if texts and isinstance(value, str):
+        _check_text(value)
     count = 0
-    for _ in range(MAX_DEPTH):
+    for depth in range(1, MAX_DEPTH + 1):
         below: list[Any] = []
+        held = 0
         for item in level:
-            if isinstance(item, dict):
-                for name in item:
-                    _check_text(name)
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, str):
-                _check_text(item)
-        if not below:
-            return
-        if (count := count + len(below)) > MAX_VALUES:
+            members = item.values() if isinstance(item, dict) else item
+            held += len(item)
+            below += [member for member in members if isinstance(member, _HOLDERS)]
+            if texts:
+                for text in (*item, *members):
+                    if isinstance(text, str):
+                        _check_text(text)
+        if (count := count + held) > MAX_VALUES:
             _refuse(f"it holds more than {MAX_VALUES} values")
+        if not held or (depth < MAX_DEPTH and not below):
+            return
         level = below
     _refuse(f"it nests deeper than {MAX_DEPTH} levels")
+
+
+_HOLDERS = (dict, list)
 
 
 def _check_text(text: str) -> None:

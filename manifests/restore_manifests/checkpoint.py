@@ -18,6 +18,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -49,6 +50,7 @@ COSIGNATURE = b"\x04"
 _SKEY_PREFIX = "PRIVATE+KEY+"
 _MAX_NOTE = 1 << 20  # signed-note: verifiers SHOULD limit the size; 16 post-quantum signatures need 80 kB
 _NO_HEAD = "The checkpoint does not state an origin, a size and a root hash."
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -71,6 +73,7 @@ class VerifierKey:
         return f"{self.name}+{self.key_id.hex()}+{_encode_base64(self.kind + self.public)}"
 
     @classmethod
+    @lru_cache(maxsize=64)  # an audit reads the same few keys thousands of times
     def parse(cls, text: str, kind: bytes = ED25519) -> VerifierKey:
         """Raises LogError if the text is no vkey of that kind, or its key ID is of another key."""
         try:
@@ -186,7 +189,7 @@ def note_signatures(note: str, key: VerifierKey) -> list[bytes]:
 
     Raises VerificationError if it is no signed note.
     """
-    if len(note) > _MAX_NOTE or any(c < " " and c != "\n" for c in note):
+    if len(note) > _MAX_NOTE or _CONTROL.search(note):
         raise VerificationError("The checkpoint is no signed note: it is too long or has control characters.")
     _, blank, block = note.rpartition("\n\n")
     lines = block.split("\n")
@@ -237,7 +240,7 @@ def _encode_base64(raw: bytes) -> str:
 
 def _is_name(name: str) -> bool:
     """signed-note: key names are not empty and have neither Unicode spaces nor plus."""
-    return bool(name) and name.isprintable() and not any(c.isspace() or c == "+" for c in name)
+    return name.split() == [name] and name.isprintable() and "+" not in name
 
 
 def _signature_of(line: str, key: VerifierKey) -> bytes | None:

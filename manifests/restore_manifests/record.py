@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -26,7 +26,16 @@ from restore_manifests.timestamp import Stamp, verify_token
 if TYPE_CHECKING:
     from restore_manifests.c2pa_claim import ClaimView
 
-__all__ = ["Recomputation", "Record", "RecordInputs", "ResultFile"]
+__all__ = ["Recomputation", "Record", "RecordInputs", "ResultFile", "SourcePixels"]
+
+
+@dataclass(frozen=True)
+class SourcePixels:
+    """Digest of a source's pixels, with the `decoder` ("name version") that read them; or the `problem`."""
+
+    sha256: str | None = None
+    decoder: str | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class ResultFile:
         self.expected_ancestors: dict[str, str] = {}
 
     @cached_property
-    def roots(self) -> list[x509.Certificate] | None:
+    def roots(self) -> tuple[x509.Certificate, ...] | None:
         """The trust roots given; None if there were none, empty if they cannot be read."""
         return _certificates(self.inputs.trust_roots_pem)
 
@@ -163,10 +172,11 @@ class Record(ResultFile):
             return None
 
 
-def _certificates(pem: str | None) -> list[x509.Certificate] | None:
+@lru_cache(maxsize=8)
+def _certificates(pem: str | None) -> tuple[x509.Certificate, ...] | None:
     if pem is None:
         return None
     try:
-        return x509.load_pem_x509_certificates(pem.encode())
+        return tuple(x509.load_pem_x509_certificates(pem.encode()))
     except ValueError:
-        return []
+        return ()

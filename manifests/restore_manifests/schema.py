@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from restore_manifests.canonical import canonical_bytes, parse_json_strict, sha256_hex
+from restore_manifests.canonical import canonical_bytes, parse_json_strict, same_json
 from restore_manifests.errors import ManifestError
 from restore_manifests.schema_anchors import Anchor, LogAnchor, PublicLogAnchor, TimestampAnchor
 from restore_manifests.schema_body import (
@@ -157,9 +157,7 @@ def parse_manifest(data: bytes) -> Manifest:
             f"The manifest does not follow {SCHEMA}: {place[:120]!a}: {first['msg']}{more}.",
             hint="Use the manifest exactly as restore wrote it, and a version that knows its schema.",
         ) from error
-    if sha256_hex(canonical_bytes(document)) != sha256_hex(
-        canonical_bytes(manifest.model_dump(mode="json", by_alias=True))
-    ):
+    if not same_json(document, manifest.model_dump(mode="json", by_alias=True)):
         raise ManifestError("The manifest does not survive being read: a member was changed on the way.")
     return manifest
 

@@ -15,10 +15,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from restore_manifests.canonical import canonical_bytes, sha256_hex
 from restore_manifests.errors import RestoreError, UndecidableError, UsageError
 from restore_sdk.audit_bundle import Options
 from restore_sdk.audit_workers import Runner
 from restore_sdk.http_client import check_online
+from restore_sdk.models import list_models, weights_sha256
 
 __all__ = ["on_cluster"]
 
@@ -115,7 +117,7 @@ def _probe(ray: Any, options: Options) -> None:
     """Ask every machine what it would judge with. Raises UsageError unless all agree with this one."""
     strategy = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
     remote = ray.remote(num_cpus=0, max_retries=0)(_introduce)
-    expected = options.digest()
+    expected = _judgement(options)
     asked = {
         node["NodeManagerAddress"]: remote.options(
             scheduling_strategy=strategy(node_id=node["NodeID"], soft=False)
@@ -129,10 +131,10 @@ def _probe(ray: Any, options: Options) -> None:
         except ray.exceptions.RayError as error:
             said = f"it cannot run this program ({type(error).__name__})"
         if said != expected:
-            reason = said if " " in said else "its programs, trust roots or lists are other ones"
+            reason = said if " " in said else "its programs, weights, trust roots or lists are other ones"
             raise UsageError(
                 f"The machine {machine} of the cluster would judge differently: {reason}.",
-                hint="Install the same versions everywhere, and share the files under the same paths.",
+                hint="Install the same versions and models everywhere; share the files under the same paths.",
             )
 
 
@@ -141,6 +143,12 @@ def _introduce(options: Options) -> str:
     if not options.root.is_dir():
         return f"it has no folder {options.root}"
     try:
-        return options.digest()
+        return _judgement(options)
     except RestoreError as error:
         return error.message.rstrip(".")
+
+
+def _judgement(options: Options) -> str:
+    """SHA-256 over what a machine judges with: programs, options, files named, and the weights installed."""
+    weights = {model["id"]: weights_sha256(model["id"]) for model in list_models()}
+    return sha256_hex(canonical_bytes({"options": options.digest(), "weights": weights}))

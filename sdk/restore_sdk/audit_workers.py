@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,6 +19,10 @@ __all__ = ["Runner", "in_processes", "job_count"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+BATCH_SECONDS = 0.05
+"""Long beside handing over a batch, short beside what anybody would notice of it."""
+_LARGEST_BATCH = 32
 
 
 class Runner(Protocol):
@@ -43,35 +48,61 @@ def in_processes(
 ) -> Iterator[R]:
     """A `Runner` of `jobs` processes on this machine, once `jobs` is bound.
 
-    When a worker dies the executor cannot say over which task, and gives up all that it holds. So no more
-    tasks are handed out than there are workers, and those are then tried again, each in a process alone:
-    whichever dies again is the cause.
+    Tasks are handed out in batches of about `BATCH_SECONDS`, so that small ones do not wait for the way there
+    and back. When a worker dies the executor cannot say over which task, and gives up all that it holds. So
+    there are no more batches under way than workers, and their tasks are then tried again one by one.
     """
     waiting = deque(tasks)
+    size = 1
     while waiting:
         suspects: list[T] = []
         with _pool(min(jobs, len(waiting))) as pool:
-            running: dict[Future[R], T] = {}
+            running: dict[Future[tuple[list[R], float]], list[T]] = {}
             while (waiting or running) and not suspects:
                 while waiting and len(running) < jobs:
-                    task = waiting.popleft()
+                    fair = -(-len(waiting) // (2 * jobs))  # towards the end smaller ones: all end together
+                    batch = [waiting.popleft() for _ in range(min(size, fair))]
                     with _undisturbed():
-                        running[pool.submit(work, task)] = task
+                        running[pool.submit(_batch, work, batch)] = batch
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    task = running.pop(future)
+                    batch = running.pop(future)
                     try:
-                        yield future.result()
+                        found, seconds = future.result()
                     except BrokenProcessPool:
-                        suspects.append(task)
-            suspects.extend(running.values())
-        for task in suspects:
-            with _pool(1) as pool:
+                        suspects.extend(batch)
+                        continue
+                    size = max(1, min(_LARGEST_BATCH, int(BATCH_SECONDS * len(batch) / max(seconds, 1e-6))))
+                    yield from found
+            suspects.extend(task for batch in running.values() for task in batch)
+        yield from _one_by_one(work, suspects, lost)
+
+
+def _batch(work: Callable[[T], R], tasks: Sequence[T]) -> tuple[list[R], float]:
+    """In a worker: what becomes of the tasks, and the seconds that they took."""
+    began = time.perf_counter()
+    return [work(task) for task in tasks], time.perf_counter() - began
+
+
+def _one_by_one(work: Callable[[T], R], suspects: Sequence[T], lost: Callable[[T], R]) -> Iterator[R]:
+    """Nothing else is under way, so that a death has one cause; whose second death in a new process is it."""
+    waiting = deque(suspects)
+    while waiting:
+        with _pool(1) as pool:
+            fresh = True
+            while waiting:
+                task = waiting.popleft()
                 try:
                     with _undisturbed():
                         again = pool.submit(work, task)
-                    yield again.result()
+                    found = again.result()
                 except BrokenProcessPool:
-                    yield lost(task)
+                    if fresh:
+                        yield lost(task)
+                    else:  # what was done in that process before may have had a part in it
+                        waiting.appendleft(task)
+                    break
+                fresh = False
+                yield found
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_ROUTED_SUITES = ("gaussian", "realistic", "jpeg", "sr", "real")
+_ROUTED_SUITES = ("gaussian", "realistic", "jpeg", "sr", "real", "estimate")
 
 
 def evaluate(
@@ -37,8 +37,8 @@ def evaluate(
         suite: one of `restore_models.evaluation.SUITES`.
         images: the folder.
         model: id of an installed model or a model file; None: what `restore run` does, which gives each
-            picture the shipped model that its noise calls for; in `estimate`, `calibration` and
-            `hallucination` the blind one.
+            picture the shipped model that its noise calls for; in `calibration` and `hallucination` the
+            blind one.
         arithmetic: `exact` or `float`; a model made by others has float only.
         report: where to write a page with tables and plots; None: nowhere.
         force: replace a report that is there.

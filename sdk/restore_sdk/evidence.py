@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,6 @@ class Evidence:
     path: Path | None
     name: str
     data: bytes = field(repr=False)
-    file_sha256: str
     format: ImageFormat
     pixels: Pixels = field(repr=False)
     alpha: Pixels | None = field(repr=False)
@@ -68,6 +68,11 @@ class Evidence:
     dpi: tuple[float, float] | None
     metadata_kept: tuple[str, ...]
     metadata_lost: tuple[str, ...]
+
+    @cached_property  # a verification hashes the file by itself
+    def file_sha256(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.data).hexdigest()
 
     @property
     def height(self) -> int:
@@ -157,7 +162,6 @@ def decode_evidence(
         path=path,
         name=name,
         data=data,
-        file_sha256=hashlib.sha256(data).hexdigest(),
         format=kind,
         pixels=pixels,
         alpha=alpha,

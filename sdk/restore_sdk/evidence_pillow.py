@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 import PIL
@@ -19,6 +20,7 @@ from restore_sdk.evidence_parts import (
 __all__ = ["pillow", "pillow_pixels"]
 
 
+@cache  # asking for a version takes longer than decoding a small picture's header
 def pillow(kind: ImageFormat) -> Decoder:
     library = {"PNG": "zlib", "JPEG": "libjpeg_turbo", "TIFF": "libtiff", "WebP": "webp"}.get(kind, "")
     version = features.version(library) if library else None

@@ -17,6 +17,10 @@ from restore_sdk.evidence_parts import Decoder, Found, ImageFormat, damaged, kee
 __all__ = ["check_jpeg", "check_png", "check_webp", "wide_png"]
 
 
+_PIECE = 1 << 14
+"""Bytes of image data inflated at once: to at most 1032 times as many, which bounds what is held."""
+_TOO_MUCH = 1 << 20
+"""Bytes inflated beyond the picture, from which on no more are looked at."""
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
@@ -25,10 +29,11 @@ def check_png(data: bytes, shown: str, found: Found) -> bytes:
 
     Returns the body of IHDR, followed by that of tRNS.
     """
-    at, names, image, header, transparency = 8, set[bytes](), bytearray(), b"", b""
+    at, names, image, header, transparency = 8, set[bytes](), list[memoryview](), b"", b""
+    view = memoryview(data)
     while b"IEND" not in names:
         length, name = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\xff"))
-        body = data[at + 8 : at + 8 + length]
+        body = view[at + 8 : at + 8 + length]
         check = data[at + 8 + length : at + 12 + length]
         if len(check) < 4:
             raise damaged(shown, ImageFormat.PNG, "it ends before its IEND chunk")
@@ -40,11 +45,11 @@ def check_png(data: bytes, shown: str, found: Found) -> bytes:
             )
         names.add(name)
         if name == b"IDAT":
-            image += body
+            image.append(body)
         elif name == b"IHDR":
-            header = body
+            header = bytes(body)
         elif name == b"tRNS":
-            transparency = body
+            transparency = bytes(body)
         at += 12 + length
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     pixel_bits = bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
@@ -53,12 +58,11 @@ def check_png(data: bytes, shown: str, found: Found) -> bytes:
         (-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes if width > x and height > y
     ]
     missing = sum(rows * (1 + (columns * pixel_bits + 7) // 8) for columns, rows in sizes)
-    inflate, rest = zlib.decompressobj(), bytes(image)
-    while missing > 0 and (rest or not inflate.eof):
-        part = inflate.decompress(rest, 1 << 20)
-        rest = inflate.unconsumed_tail
-        missing -= len(part)
-        if not part:
+    inflate = zlib.decompressobj()
+    parts = (body[start : start + _PIECE] for body in image for start in range(0, len(body), _PIECE))
+    for part in parts:
+        missing -= len(inflate.decompress(part))
+        if inflate.eof or missing < -_TOO_MUCH:
             break
     if missing > 0:
         raise damaged(shown, ImageFormat.PNG, "its image data stops early")

@@ -6,14 +6,17 @@ beside the result, and never anywhere else.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import ManifestError, RestoreError, UsageError
 from restore_manifests.revocation import parse_revocations
-from restore_manifests.verifier import Recomputation, RecordInputs, Report, verify_record
+from restore_manifests.verifier import Recomputation, RecordInputs, Report, SourcePixels, verify_record
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from restore_manifests.schema import Body, Map
     from restore_sdk.evidence import Evidence
 
-__all__ = ["beside", "load_certificates", "load_log_key", "load_trust", "read_file", "verify"]
+__all__ = ["beside", "load_certificates", "load_log_key", "load_trust", "read_file", "thread_count", "verify"]
 
 MAX_FILE_BYTES = 4 * 1024**3
 """Of a result or a map; a larger file is a mistake or an attack on memory."""
@@ -62,19 +65,22 @@ def verify(
     revocations = parse_revocations(_named(revoked, "The revocation list")) if revoked is not None else ()
     given = None if source is None else _named(source, "The source")
     facts: dict[str, Any] = {}
+    source_pixels: Callable[[], SourcePixels] | None = None
     if body := _body(manifest_bytes):
         folders = (manifest.parent, result.parent)
         found = given if given is not None else _find(body.source.name, folders)
-        opened = None if found is None else _decoded(found, body.source.name)
         facts = {
             "source_bytes": found,
             "edit_map_bytes": _find_map(body.maps.edit, folders),
             "confidence_map_bytes": _find_map(body.maps.confidence, folders),
             "weights": _weights(body, weights),
-            **_source_facts(opened),
         }
         if recompute:
+            opened = None if found is None else _decoded(found, body.source.name)
+            source_pixels = partial(_source_pixels, opened)
             facts["recomputed"] = _recompute(body, opened, result_bytes)
+        elif found is not None:  # then beside the other pictures
+            source_pixels = partial(_decoded_pixels, found, body.source.name)
     return verify_record(
         RecordInputs(
             result_bytes=result_bytes,
@@ -86,7 +92,9 @@ def verify(
             revocations=revocations,
             tsa_roots_pem=tsa_pem,
             **facts,
-        )
+        ),
+        source=source_pixels,
+        threads=thread_count(),
     )
 
 
@@ -94,7 +102,11 @@ def beside(folder: Path, name: str) -> Path | None:
     """The regular file `name` in `folder`; None if there is none, or if it leads out of the folder."""
     path = folder / name
     try:
-        inside = path.name == name and path.resolve(strict=True).parent == folder.resolve(strict=True)
+        if path.name != name:
+            return None
+        if stat.S_ISREG(path.lstat().st_mode):  # no link, so it lies where it was looked for
+            return path
+        inside = path.resolve(strict=True).parent == folder.resolve(strict=True)
         return path if inside and path.is_file() else None
     except (OSError, ValueError, RuntimeError):  # names that the system refuses, and loops of links
         return None
@@ -122,6 +134,12 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         raise UsageError(
             f"{path} cannot be read: {reason}.", hint="Check the path and its permissions."
         ) from error
+
+
+def thread_count() -> int:
+    """How many threads one verification may keep busy: `OMP_NUM_THREADS` if it says, else the processors."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and 0 < int(said) < 1000 else os.cpu_count() or 1
 
 
 def load_trust(path: Path) -> str:
@@ -194,13 +212,16 @@ def _decoded(data: bytes, name: str) -> Evidence | str:
         return error.message.rstrip(".")
 
 
-def _source_facts(source: Evidence | str | None) -> dict[str, Any]:
+def _source_pixels(source: Evidence | str | None) -> SourcePixels:
     if source is None:
-        return {}
+        return SourcePixels()
     if isinstance(source, str):
-        return {"source_problem": source}
-    decoder = f"{source.decoder.name} {source.decoder.version}"
-    return {"source_pixels_sha256": source.pixels_sha256, "source_decoder": decoder}
+        return SourcePixels(problem=source)
+    return SourcePixels(source.pixels_sha256, f"{source.decoder.name} {source.decoder.version}")
+
+
+def _decoded_pixels(data: bytes, name: str) -> SourcePixels:
+    return _source_pixels(_decoded(data, name))
 
 
 def _weights(body: Body, find: Callable[[str], str | None] | None) -> dict[str, str | None]:

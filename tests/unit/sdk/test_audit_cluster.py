@@ -24,14 +24,35 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both nodes find their models: what a node is started with stays."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def restore_home(shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In place of a home for each test."""
+    monkeypatch.setenv("RESTORE_HOME", str(shared_home))
+    monkeypatch.setenv("RESTORE_OFFLINE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return shared_home
+
+
+@pytest.fixture(scope="module")
+def cluster(shared_home: Path) -> Iterator[str]:
     """The address of two nodes with one processor each."""
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESTORE_HOME", str(shared_home))
+        yield from _two_nodes(Cluster)
+
+
+def _two_nodes(cluster: Any) -> Iterator[str]:
     node = {"num_cpus": 1, "object_store_memory": 100 << 20}
     nodes = None
     try:
-        nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        nodes = cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
         nodes.add_node(**node)
         nodes.wait_for_nodes()
     except Exception as error:  # Ray raises plain Exception
@@ -125,6 +146,16 @@ def test_machines_that_would_judge_differently_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match="no folder"), on_cluster(cluster, Options(tmp_path / "none")):
         pass
-    monkeypatch.setattr(Options, "digest", lambda self: "of this machine only")
+    with monkeypatch.context() as patch:
+        patch.setattr(Options, "digest", lambda self: "of this machine only")
+        with (
+            pytest.raises(UsageError, match="would judge differently"),
+            on_cluster(cluster, Options(tmp_path)),
+        ):
+            pass
+    models = tmp_path / "other home" / "models"
+    models.mkdir(parents=True)
+    (models / "known-here-only.safetensors").write_bytes(b"weights")
+    monkeypatch.setenv("RESTORE_HOME", str(models.parent))
     with pytest.raises(UsageError, match="would judge differently"), on_cluster(cluster, Options(tmp_path)):
         pass
