@@ -32,13 +32,14 @@ class RoutedSubject:
         """How many pictures each model has restored."""
 
     def restore(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        return self._choose(pixels).restore(pixels)
+        return self.choose(pixels).restore(pixels)
 
     def restore_unclipped(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         levels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-        return self._choose(levels).restore_unclipped(image)
+        return self.choose(levels).restore_unclipped(image)
 
-    def _choose(self, pixels: NDArray[Any]) -> ProgramSubject:
+    def choose(self, pixels: NDArray[Any]) -> ProgramSubject:
+        """What restores this picture."""
         name = self._rule.choose(noise_in_sample(self._router, pixels))
         self.chosen[name] += 1
         return self._subjects[name]

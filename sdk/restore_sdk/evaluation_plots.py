@@ -79,8 +79,16 @@ def draw_plots(
     elif suite == "estimate":
         made, several = figure(columns=len(_QUANTITIES))
         for axes, (name, label) in zip(several, _QUANTITIES.items(), strict=True):
-            _errors(axes, [row for row in rows if row["setting"].startswith(f"{name}, ")], label)
+            own = [row for row in rows if row["setting"].startswith(f"{name}, ")]
+            _errors(axes, [row for row in own if ": " not in row["setting"]], label)
         plots.append(Plot("Mean absolute error of each estimate, by kind of damage.", _svg(made)))
+        if any(": " in row["setting"] for row in rows):
+            made, several = figure(columns=3)
+            for axes, (name, label) in zip(several, _QUANTITIES.items(), strict=False):
+                _estimates(axes, [row for row in rows if row["setting"].startswith(f"{name}, ")], label)
+            plots.append(
+                Plot("Mean estimate of damage done alone, with its error, against the truth.", _svg(made))
+            )
     elif suite == "calibration":
         made, (axes,) = figure()
         _coverage(axes, rows)
@@ -242,6 +250,32 @@ def _errors(axes: Axes, rows: list[dict[str, Any]], label: str) -> None:
     axes.bar_label(bars, fmt="%.2g", fontsize=7.5, color=_INK)
     axes.tick_params(axis="x", rotation=60)
     axes.set_title(label, fontsize=8.5, color=_INK)
+
+
+def _estimates(axes: Axes, rows: list[dict[str, Any]], label: str) -> None:
+    """What was said on average, plus and minus the mean error, at each level of damage done alone."""
+    series: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        _, alone, level = row["setting"].partition(", alone: ")
+        if not alone:
+            continue
+        words = level.split()
+        truth = 100 - float(words[-1]) if "quality" in words else float(words[-1])
+        series.setdefault(level.removesuffix(words[-1]), []).append((truth, truth + row["bias"], row["mae"]))
+    for (name, points), colour in zip(series.items(), (_OURS, _SOFT), strict=False):
+        points.sort()
+        truths, said, errors = zip(*points, strict=True)
+        axes.plot(truths, truths, color=_LINE, linewidth=1)
+        axes.errorbar(
+            truths, said, errors, color=colour, marker="o", markersize=3.5, linewidth=1.2, capsize=2
+        )
+        if len(series) > 1:
+            axes.annotate(
+                "cropped" if "cropped" in name else "whole", (truths[-1], said[-1]), (-4, 6),
+                textcoords="offset points", fontsize=7.5, ha="right", color=colour,
+            )  # fmt: skip
+    axes.set_title(label, fontsize=8.5, color=_INK)
+    axes.set_xlabel("truth", color=_INK, fontsize=9)
 
 
 def _coverage(axes: Axes, rows: list[dict[str, Any]]) -> None:

@@ -194,6 +194,13 @@ def test_estimates_are_compared_with_what_was_done(
     assert halvings["bias"] == -halvings["mae"]
     assert halvings["inside"] == 1.0
     assert rows["noise_sigma, all"].figures["mae"] > 0
+    # of noise it says 0.4 x 25 levels whatever the truth, of compression nothing
+    said = [rows[f"noise_sigma, alone: {sigma}"].figures for sigma in (5, 15, 25, 35, 50)]
+    assert [one["bias"] for one in said] == [5, -5, -15, -25, -40]
+    assert rows["noise_sigma, alone"].figures["mae"] == 18
+    assert rows["noise_sigma, alone"].images == 2 * len(said)
+    assert rows["jpeg_loss, alone: cropped, quality 10"].figures["bias"] == -90
+    assert rows["jpeg_loss, alone and cropped"].figures["mae"] == pytest.approx(55)
     assert evaluate_suite("estimate", folder, runner).rows == list(rows.values())
 
 

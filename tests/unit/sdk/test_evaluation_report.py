@@ -65,6 +65,28 @@ SUITES = {
 }
 
 
+ALONE = rows(
+    "estimate",
+    [
+        *(f"noise_sigma, alone: {sigma}" for sigma in (5, 15)),
+        *(f"jpeg_loss, alone: {word}quality {q}" for word in ("", "cropped, ") for q in (10, 90)),
+    ],
+    mae=1.5,
+    bias=-0.5,
+    inside=0.9,
+)
+
+
+def test_levels_of_damage_done_alone_have_a_plot_of_their_own() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plots")
+    kinds = draw_plots("estimate", SUITES["estimate"], [])
+    both = draw_plots("estimate", [*SUITES["estimate"], *ALONE], [])
+    assert kinds is not None and both is not None
+    assert len(kinds) == 1 and len(both) == 2
+    assert both[0].svg == kinds[0].svg  # the levels do not crowd the plot by kind
+    assert "against the truth" in both[1].caption
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_suite_has_a_page_that_stands_alone(suite: str) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots")

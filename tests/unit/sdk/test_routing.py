@@ -123,7 +123,7 @@ def test_plan_that_chooses_late_is_not_followed(run: Callable[..., Restoration],
     assert "chooses a model late" in (found.reason or "")
 
 
-@pytest.mark.parametrize("suite", ["gaussian", "jpeg"])
+@pytest.mark.parametrize("suite", ["gaussian", "jpeg", "estimate"])
 @pytest.mark.parametrize(("says_noise", "chosen"), [(0.0, QUIET), (1.0, NOISY)])
 def test_an_evaluation_measures_what_run_does(
     run: Callable[..., Restoration], tmp_path: Path, suite: str, says_noise: float, chosen: str
@@ -139,8 +139,10 @@ def test_an_evaluation_measures_what_run_does(
     alone = {name: evaluate(suite, images=images, model=name)["rows"] for name in (NOISY, QUIET)}
     assert alone[NOISY] != alone[QUIET]
     assert routed["rows"] == alone[chosen]
+    # estimate: by each of six kinds, and alone at five levels of noise, six of blur, six of JPEG and cropped
+    count = 6 + 5 + 6 + 2 * 6 if suite == "estimate" else len(routed["rows"])
     assert routed["notes"] == [
-        f"Each picture by the model that its noise called for: {chosen} restored {len(routed['rows'])}."
+        f"Each picture by the model that its noise called for: {chosen} restored {count}."
     ]
 
 
