@@ -68,9 +68,10 @@ def panel(
     """
     sheet = contact_sheet(before, after, edit, confidence, title, confidence_legend=_LEGEND)
     top, left = square_at(edit.shape, middle, side) if middle else strongest_square(edit, side)
-    times = max(1, (sheet.width - 36) // (2 * side))
+    times = max(2, (sheet.width - 36) // (2 * side))
     details = [_enlarged(samples[top : top + side, left : left + side], times) for samples in (before, after)]
-    whole = Image.new("RGB", (sheet.width, sheet.height + details[0].height + 12), (255, 255, 255))
+    width = max(sheet.width, 2 * details[0].width + 36)
+    whole = Image.new("RGB", (width, sheet.height + details[0].height + 12), (255, 255, 255))
     whole.paste(sheet, (0, 0))
     for index, detail in enumerate(details):
         whole.paste(detail, (12 + index * (details[0].width + 12), sheet.height))

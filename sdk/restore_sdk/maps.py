@@ -107,8 +107,9 @@ def colourise(
     picture = Image.fromarray(_palette()[np.asarray(shown)])
     title, low, high = legend
     font = ImageFont.load_default(13)
-    texts = f"{low}   {title}   {high}"
-    width = max(picture.width, round(font.getlength(texts)) + 2 * _GAP)
+    # The title stands in the middle, so the longer of the two ends decides on both sides of it.
+    ends = max(font.getlength(low), font.getlength(high))
+    width = max(picture.width, round(font.getlength(title) + 2 * ends) + 2 * _GAP)
     sheet = Image.new("RGB", (width, picture.height + 46), _PAPER)
     sheet.paste(picture, ((width - picture.width) // 2, 0))
     bar = Image.fromarray(_palette()[None]).resize((width, 14), Image.Resampling.NEAREST)

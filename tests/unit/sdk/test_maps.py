@@ -144,6 +144,15 @@ def test_large_maps_shrink_and_small_ones_have_room_for_words() -> None:
     assert colourise(np.zeros((5, 5), np.uint8)).width > 100
 
 
+def test_words_of_the_legend_stand_apart() -> None:
+    legend = ("0", "90 % interval, 8-bit levels", "127.5 or more")
+    words = np.asarray(colourise(np.zeros((5, 5), np.uint8), legend=legend).convert("L"))[-20:]
+    inked = np.flatnonzero(words.min(axis=0) < 200)
+    # Between words no letter is wider than a gap; between the title and either end there is a wide one.
+    gaps = np.diff(inked)
+    assert np.count_nonzero(gaps > 8) == 2
+
+
 @pytest.mark.parametrize("confidence", [None, np.zeros((40, 50), np.uint8)])
 def test_contact_sheet_of_unequal_sizes_and_depths(confidence: np.ndarray | None) -> None:  # type: ignore[type-arg]
     after = np.repeat(np.repeat(AFTER, 2, 0), 2, 1).astype(np.uint16) * 257
