@@ -14,6 +14,7 @@ from restore_manifests.errors import RestoreError
 from restore_manifests.schema import Body, LogAnchor, Manifest, PublicLogAnchor, TimestampAnchor
 from restore_manifests.signing import load_certificates
 from restore_sdk.case_files import CaseFiles
+from restore_sdk.report_figures import in_words
 from restore_sdk.report_pictures import Figure
 from restore_sdk.report_texts import ALGORITHMS, MAPS, OPERATIONS
 
@@ -58,13 +59,14 @@ def record_sections(case: CaseFiles, maps: tuple[Figure, ...]) -> tuple[Section,
             table=Table(
                 ("Map", "Figure", "Value"),
                 tuple(
-                    (kind, name, _text(value))
+                    (kind, in_words(kind, name), _text(value))
                     for kind, recorded in _maps(body)
                     for name, value in recorded.statistics.items()
                 ),
             ),
         ),
         _degradation(body),
+        *_degraded_again(body),
         _findings(body),
         Section(
             "Signature, certificates and log",
@@ -128,8 +130,6 @@ def _pictures(body: Body) -> Table:
         ("Metadata kept", "", ", ".join(source.metadata_kept) or "none"),
         ("Metadata lost", "", ", ".join(source.metadata_lost) or "none"),
     ]
-    if result.consistency:
-        rows += [(f"Consistency: {name}", "", _text(value)) for name, value in result.consistency.items()]
     rows += [("Earlier C2PA claim", f"{item.label}: {item.verdict}", "") for item in body.ingredients]
     return Table(("", "Source", "Result"), tuple(rows))
 
@@ -156,9 +156,19 @@ def _map_words(body: Body) -> tuple[str, ...]:
     )
 
 
+def _degraded_again(body: Body) -> tuple[Section, ...]:
+    if not body.result.consistency:
+        return ()
+    words = "The result, degraded again by the estimates, beside the source; a finding says what came of it."
+    rows = tuple(
+        (in_words("consistency", name), _text(value)) for name, value in body.result.consistency.items()
+    )
+    return (Section("The result degraded again", (words,), Table(("Figure", "Value"), rows)),)
+
+
 def _degradation(body: Body) -> Section:
     rows = tuple(
-        (name, f"{item.value:g}", f"{item.low:g} to {item.high:g}", item.unit)
+        (in_words("estimate", name), f"{item.value:g}", f"{item.low:g} to {item.high:g}", item.unit)
         for name, item in body.degradation.items()
     )
     words = (

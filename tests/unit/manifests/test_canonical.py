@@ -12,7 +12,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restore_manifests.canonical import MAX_DEPTH, canonical_bytes, parse_json_strict, sha256_hex
+from restore_manifests.canonical import MAX_DEPTH, canonical_bytes, parse_json_strict, same_json, sha256_hex
 from restore_manifests.errors import ManifestError
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
@@ -132,3 +132,36 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 def test_sha256() -> None:
     assert sha256_hex(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@given(values, values)
+def test_same_json_is_equality_of_the_canonical_form(one: object, other: object) -> None:
+    assert same_json(one, other) == (canonical_bytes(one) == canonical_bytes(other))
+    assert same_json(one, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (1, 1.0, True),
+        (1, True, False),
+        (0.0, -0.0, True),
+        ([], {}, False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+    ],
+)
+def test_same_json_tells_values_not_spellings(one: object, other: object, same: bool) -> None:
+    assert same_json([one], [other]) is same
+
+
+def test_a_name_that_comes_again_among_many_is_refused_at_once() -> None:
+    names = ",".join(f'"{number}":0' for number in range(90_000))
+    with pytest.raises(ManifestError, match="appears twice"):
+        parse_json_strict(f'{{{names},"89999":1}}'.encode())
+
+
+def test_half_a_pair_is_refused_wherever_it_stands() -> None:
+    for text in (r'"\ud800"', r'{"\udc00": 1}', r'[[{"a": ["\ud800x"]}]]'):
+        with pytest.raises(ManifestError, match="surrogate"):
+            parse_json_strict(text.encode())
+    assert parse_json_strict(rb'"\ud83d\ude00"') == "\U0001f600"

@@ -26,7 +26,15 @@ from restore_manifests.log import TransparencyLog
 from restore_manifests.pixels import decode_png, encode_png, pixels_sha256, png_chunks
 from restore_manifests.schema import body_bytes, manifest_bytes, parse_manifest
 from restore_manifests.signing import sign_manifest
-from restore_manifests.verifier import Check, Recomputation, RecordInputs, Report, Verdict, verify_record
+from restore_manifests.verifier import (
+    Check,
+    Recomputation,
+    RecordInputs,
+    Report,
+    SourcePixels,
+    Verdict,
+    verify_record,
+)
 
 ALL = [
     "result.file",
@@ -233,6 +241,24 @@ TAMPERING: dict[str, tuple[Callable[[Any], RecordInputs], set[str]]] = {
         {"signature"},
     ),
 }
+
+
+@pytest.mark.parametrize("threads", [2, 3, 9])
+def test_threads_do_not_change_a_word(good: Any, threads: int) -> None:
+    hostile = dataclasses.replace(
+        good.inputs, edit_map_bytes=b"x", result_bytes=good.inputs.result_bytes[:-9]
+    )
+    for inputs in (good.inputs, hostile):
+        assert verify_record(inputs, threads=threads) == verify_record(inputs)
+
+
+def test_a_source_is_decoded_when_its_turn_comes(good: Any) -> None:
+    bare = dataclasses.replace(good.inputs, source_pixels_sha256=None, source_decoder=None)
+    known = SourcePixels(good.inputs.source_pixels_sha256, good.inputs.source_decoder)
+    for threads in (1, 3):
+        assert verify_record(bare, source=lambda: known, threads=threads) == verify_record(good.inputs)
+        found = {c.id: c for c in verify_record(bare, source=lambda: 1 // 0, threads=threads).checks}
+        assert found["source.pixels"].code == "check-broke"
 
 
 @pytest.mark.parametrize("name", TAMPERING)

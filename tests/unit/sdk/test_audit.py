@@ -140,6 +140,12 @@ def test_a_killed_worker_costs_one_bundle_only() -> None:
     assert "was killed" in str(lost(Task(Path("/audited/4")), root=Path("/audited")).item)
 
 
+def test_a_killed_worker_among_batches_costs_one_task_only() -> None:
+    count = 400  # by then batches are large
+    found = dict(in_processes(partial(_die_over, victim=390), range(count), lambda task: (task, "killed"), 2))
+    assert found == {number: "killed" if number == 390 else "pass" for number in range(count)}
+
+
 def _facts(day: int, sigma: float, *, abstained: bool = False) -> Facts:
     return Facts(
         created=f"2026-{1 + day // 28:02}-{1 + day % 28:02}T00:00:00Z",
