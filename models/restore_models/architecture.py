@@ -7,8 +7,8 @@ nothing else, so that the same list can be run in floating point for training (`
 integers for evidence (`program.py` and the executors). There is no normalisation layer: a norm's
 statistics would have to be summed in a fixed order on every machine.
 
-Channel layout is (batch, channels, height, width). Resolutions are fractions of the image: the first
-operation folds 2x2 pixels into channels, so level 0 works at half the image's resolution.
+Channel layout is (batch, channels, height, width). Resolutions are fractions of the image: where the first
+operation folds 2x2 pixels into channels, level 0 works at half the image's resolution.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Architecture:
     """What decides the shape of a network. All of it is stored with the weights."""
 
     widths: tuple[int, ...] = (64, 128, 192)
-    """Channels at 1/2, 1/4, 1/8, ... of the image's resolution."""
+    """Channels of each level; the first works at 1/`fold` of the image's resolution, each next at half."""
     blocks: tuple[int, ...] = (2, 2, 4)
     """Residual blocks a level: on each side of the U, and in all at the lowest level."""
     attention_levels: int = 1
@@ -87,12 +87,18 @@ class Architecture:
     """Channels of an attention head."""
     window: int = 8
     mlp_ratio: int = 2
+    fold: int = 2
+    """Side of the blocks of pixels that the first level takes as channels; 1: it works on the pixels."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or len(self.widths) < 2:
             raise ModelError(
                 f"The architecture names {len(self.widths)} widths and {len(self.blocks)} block counts.",
                 hint="Give as many block counts as widths, at least two of each.",
+            )
+        if self.fold not in (1, 2, 4):
+            raise ModelError(
+                f"The architecture folds blocks of {self.fold} pixels.", hint="Give fold as 1, 2 or 4."
             )
         for width in self.widths[len(self.widths) - self.attention_levels :]:
             if width % self.head_channels:
@@ -120,10 +126,14 @@ class Architecture:
 
 PRESETS = {
     "small": Architecture(),
+    "fine": Architecture(
+        widths=(24, 48, 96, 192), blocks=(2, 2, 2, 2), attention_levels=2, head_channels=24, fold=1
+    ),
     "base": Architecture(widths=(96, 192, 320, 448), blocks=(2, 2, 3, 4), attention_levels=2),
     "tiny": Architecture(widths=(16, 32), blocks=(1, 2)),
 }
-"""`small` ships; `base` is the 30-60M configuration; `tiny` is for tests."""
+"""`small` and `fine` ship, at about the same cost, `fine` working on the pixels themselves; `base` is the
+30-60M configuration; `tiny` is for tests."""
 
 
 class _Builder:
@@ -141,6 +151,13 @@ class _Builder:
 
     def sum(self, name: str, one: str, other: str, channels: int) -> str:
         return self.add(Operation.ADD, name, one, other, channels=channels)
+
+    def head(self, name: str, source: str, channels: int, fold: int, *, relu: bool = False) -> str:
+        """A result at the image's resolution."""
+        result = self.conv(f"{name}.head", source, channels * fold**2, 3, relu=relu)
+        if fold > 1:
+            result = self.add(Operation.UNFOLD, f"{name}.unfold", result, channels=channels, block=fold)
+        return result
 
     def residual_block(self, name: str, source: str, channels: int) -> str:
         inner = self.conv(f"{name}.conv1", source, channels, 3, relu=True)
@@ -171,8 +188,10 @@ def build_graph(shape: Architecture) -> Graph:
     """
     make = _Builder()
     make.add(Operation.INPUT, "image", channels=3)
-    make.add(Operation.FOLD, "fold", "image", channels=12, block=2)
-    here = make.conv("stem", "fold", shape.widths[0], 3)
+    folded = "image"
+    if shape.fold > 1:
+        folded = make.add(Operation.FOLD, "fold", "image", channels=3 * shape.fold**2, block=shape.fold)
+    here = make.conv("stem", folded, shape.widths[0], 3)
     levels = len(shape.widths)
     skips: list[str] = []
 
@@ -199,15 +218,13 @@ def build_graph(shape: Architecture) -> Graph:
         here = make.add(Operation.UNFOLD, f"unfold{level}", wide, channels=shape.widths[level], block=2)
         here = make.sum(f"skip{level}", here, skips[level], shape.widths[level])
         here = stage(f"decoder{level}", here, level)
-    residual = make.conv("residual.head", here, 12, 3)
-    residual = make.add(Operation.UNFOLD, "residual.unfold", residual, channels=3, block=2)
-    interval = make.conv("interval.head", here, 24, 3, relu=True)
-    interval = make.add(Operation.UNFOLD, "interval.unfold", interval, channels=6, block=2)
+    residual = make.head("residual", here, 3, shape.fold)
+    interval = make.head("interval", here, 6, shape.fold, relu=True)
     make.add(Operation.OUTPUT, "residual", residual, channels=3)
     make.add(Operation.OUTPUT, "interval", interval, channels=6)
     make.add(Operation.OUTPUT, "estimate", estimate, channels=len(ESTIMATES))
     nodes = tuple(make.nodes)
-    lowest = 2**levels
+    lowest = shape.fold * 2 ** (levels - 1)
     has_attention = shape.attention_levels > 0
     multiple = lowest * shape.window if has_attention else lowest
     return Graph(nodes, multiple, _halo(nodes, multiple))

@@ -149,19 +149,22 @@ def _attention(node: Node, qkv: Tensor, table: Tensor) -> Tensor:
     rows = (height + shift + window - 1) // window
     columns = (width + shift + window - 1) // window
     below, right = rows * window - height - shift, columns * window - width - shift
-    padded = functional.pad(qkv, (shift, right, shift, below)) if shift or below or right else qkv
-    depth = node.channels // heads
-    # (batch, 3, heads, depth, rows, window, columns, window) -> (3, batch * windows, heads, window^2, depth)
-    split = padded.reshape(batch, 3, heads, depth, rows, window, columns, window)
-    split = split.permute(1, 0, 4, 6, 2, 5, 7, 3)
-    query, key, value = split.reshape(3, batch * rows * columns, heads, window * window, depth)
+    depth, places = node.channels // heads, window * window
+    # Channels last, as the convolutions have them, so that only the windows are copied.
+    last = qkv.permute(0, 2, 3, 1)
+    if shift or below or right:
+        last = functional.pad(last, (0, 0, shift, right, shift, below))
+    split = last.reshape(batch, rows, window, columns, window, 3, heads, depth)
+    split = split.permute(5, 0, 1, 3, 6, 2, 4, 7)
+    query, key, value = split.reshape(3, batch, rows * columns, heads, places, depth)
     bias = table[relative_positions(window).reshape(-1).to(table.device)]
-    bias = bias.reshape(window * window, window * window, heads).permute(2, 0, 1)[None]
+    bias = bias.reshape(places, places, heads).permute(2, 0, 1)[None]
     inside = window_mask(height, width, window, shift).to(qkv.device)
     if not bool(inside.all()):
-        outside = (~inside).to(bias.dtype).mul(-1e4)[:, None, None, :]
-        bias = (bias + outside).repeat(batch, 1, 1, 1)
-    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
-    mixed = mixed.reshape(batch, rows, columns, heads, window, window, depth).permute(0, 3, 6, 1, 4, 2, 5)
-    mixed = mixed.reshape(batch, node.channels, rows * window, columns * window)
-    return mixed[:, :, shift : shift + height, shift : shift + width]
+        bias = bias + (~inside).to(bias.dtype).mul(-1e4)[:, None, None, :]
+    scores = torch.matmul(query * depth**-0.5, key.transpose(-1, -2)) + bias.to(query.dtype)
+    shares = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
+    mixed = torch.matmul(shares, value)
+    mixed = mixed.reshape(batch, rows, columns, heads, window, window, depth).permute(0, 1, 4, 2, 5, 3, 6)
+    mixed = mixed.reshape(batch, rows * window, columns * window, node.channels)
+    return mixed[:, shift : shift + height, shift : shift + width].permute(0, 3, 1, 2)

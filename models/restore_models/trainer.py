@@ -30,6 +30,10 @@ Cases = dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]
 """By setting: pairs of a clean and a degraded image, float32 (height, width, 3) in [0, 1] nominally."""
 
 
+_STEPS_TO_KNOW = 50
+"""Steps after which the usual length of the gradient is known well enough to call another one an outlier."""
+
+
 def learning_rate(config: TrainingConfig, step: int) -> float:
     """The rate of one step: linear warm-up, then the schedule down to zero at `config.steps`."""
     if step < config.warmup:
@@ -70,6 +74,8 @@ class Trainer:
         self.log: list[dict[str, float]] = []
         self.smoothed: Tensor | None = None
         """Fidelity, interval and estimate loss, averaged over the last fifty steps or so."""
+        self.usual_norm = 0.0
+        """Length of the gradient before clipping, averaged over the last fifty steps or so."""
         self.bf16 = has_fast_bf16() if config.bf16 is None else config.bf16
         self.quantised = QuantisedNetwork(self.network) if config.quantised else None
         if self.quantised is not None:
@@ -102,8 +108,8 @@ class Trainer:
                 found = self._backward(batch.part(part, parts), parts)
             losses = found if losses is None else losses + found
         assert losses is not None  # noqa: S101 -- there is at least one part
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
-        if bool(torch.isfinite(norm)):
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip))
+        if self._is_usual(norm):
             self.optimiser.step(learning_rate(self.config, self.step))
         self.step += 1
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
@@ -112,6 +118,18 @@ class Trainer:
         )
         losses = self.processes.mean(losses / parts)
         self.smoothed = losses if self.smoothed is None else self.smoothed.lerp(losses, 0.02)
+
+    def _is_usual(self, norm: float) -> bool:
+        """Whether a step may be taken along a gradient of this length; remembers the length."""
+        if not math.isfinite(norm):
+            return False
+        limit = self.config.outlier * self.usual_norm
+        known = self.step >= _STEPS_TO_KNOW and limit > 0
+        # What is beyond the limit counts as at the limit: where gradients really grow, steps are taken again.
+        counted = min(norm, limit) if known else norm
+        share = max(0.02, 1 / (1 + self.step))
+        self.usual_norm += share * (counted - self.usual_norm)
+        return not known or norm <= limit
 
     def _backward(self, batch: Batch, parts: int) -> Tensor:
         """Adds the gradients of one of `parts` parts; its losses (fidelity, interval, estimate), not waited
@@ -138,7 +156,12 @@ class Trainer:
         if self.smoothed is None:
             return {}
         fidelity, interval, estimate = (round(float(value), 6) for value in self.smoothed)
-        return {"loss": fidelity, "loss_interval": interval, "loss_estimate": estimate}
+        return {
+            "loss": fidelity,
+            "loss_interval": interval,
+            "loss_estimate": estimate,
+            "gradient": round(self.usual_norm, 4),
+        }
 
     def _tensor(self, values: Tensor) -> Tensor:
         return values.to(self.device, memory_format=torch.channels_last)
@@ -179,6 +202,7 @@ class Trainer:
             **notes,
             "log": self.log,
             "smoothed_losses": smoothed,
+            "usual_norm": self.usual_norm,
             "config": self.config.model_dump(mode="json"),
         }
         return Checkpoint(self.network.shape, self.step, tensors, notes)
@@ -205,5 +229,6 @@ class Trainer:
         self.optimiser.load_state(checkpoint.step, checkpoint.group("first"), checkpoint.group("second"))
         self.step = checkpoint.step
         self.log = list(checkpoint.notes.get("log", []))
+        self.usual_norm = float(checkpoint.notes.get("usual_norm", 0.0))
         if smoothed := checkpoint.notes.get("smoothed_losses"):
             self.smoothed = torch.tensor(smoothed, dtype=torch.float32, device=self.device)

@@ -42,10 +42,16 @@ def _changed(program: Program, name: str, index: int, value: int) -> Program:
 
 @settings(max_examples=12, deadline=None)
 @given(
-    seed=st.integers(0, 2**16), scale=st.floats(0.2, 3.0), height=st.integers(1, 2), width=st.integers(1, 2)
+    seed=st.integers(0, 2**16),
+    scale=st.floats(0.2, 3.0),
+    fold=st.sampled_from([1, 2]),
+    height=st.integers(1, 2),
+    width=st.integers(1, 2),
 )
-def test_torch_equals_reference_on_random_programs(seed: int, scale: float, height: int, width: int) -> None:
-    program = make_program(seed, scale)
+def test_torch_equals_reference_on_random_programs(
+    seed: int, scale: float, fold: int, height: int, width: int
+) -> None:
+    program = make_program(seed, scale, fold)
     rng = np.random.default_rng(seed)
     size = (3, height * program.multiple, width * program.multiple)
     image = rng.integers(-2500, 2500, size)  # beyond the limit too: it is clamped
@@ -95,7 +101,9 @@ def test_large_batch_without_onednn_equals_reference(program: Program) -> None:
 
 @pytest.mark.parametrize("shape", [(200, 150, 3), (97, 300), (1, 1), (5, 260, 3)])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_tiles_equal_whole(program: Program, shape: tuple[int, ...], bits: int) -> None:
+@pytest.mark.parametrize("fold", [1, 2])
+def test_tiles_equal_whole(shape: tuple[int, ...], bits: int, fold: int) -> None:
+    program = make_program(fold=fold)
     image = vector_image(shape[0], shape[1], 3 if len(shape) == 3 else 1, bits)
     runner = TorchRunner(program)
     whole = restore_pixels(runner, image, tile=None)

@@ -46,10 +46,16 @@ def assert_same(program: Program, image: np.ndarray, runner: Executor | None = N
 
 @settings(max_examples=12, deadline=None)
 @given(
-    seed=st.integers(0, 2**16), scale=st.floats(0.2, 3.0), height=st.integers(1, 3), width=st.integers(1, 3)
+    seed=st.integers(0, 2**16),
+    scale=st.floats(0.2, 3.0),
+    fold=st.sampled_from([1, 2]),
+    height=st.integers(1, 3),
+    width=st.integers(1, 3),
 )
-def test_onnx_equals_reference_on_random_programs(seed: int, scale: float, height: int, width: int) -> None:
-    program = make_program(seed, scale)
+def test_onnx_equals_reference_on_random_programs(
+    seed: int, scale: float, fold: int, height: int, width: int
+) -> None:
+    program = make_program(seed, scale, fold)
     size = (3, height * program.multiple, width * program.multiple)
     assert_same(program, np.random.default_rng(seed).integers(-2500, 2500, size))
 

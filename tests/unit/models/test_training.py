@@ -15,10 +15,13 @@ from restore_manifests.errors import ModelError, UsageError
 from restore_models import training
 from restore_models.architecture import PRESETS, Architecture
 from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network
+from restore_models.data import Batch
 from restore_models.export import export_program
 from restore_models.network import RestorationNet
+from restore_models.trainer import Trainer
 from restore_models.training import learning_rate, train_restoration
 from restore_models.training_config import TrainingConfig, load_config
+from restore_models.training_processes import Processes
 from restore_models.vectors import load_vectors
 
 CONFIG = TrainingConfig(
@@ -129,6 +132,21 @@ def test_export_makes_a_program_with_answers(photographs: Path, tmp_path: Path) 
     assert load_vectors(target.with_suffix(".vectors.json"), program)
 
 
+@pytest.mark.parametrize(("outlier", "stepped"), [(4.0, False), (0.0, True)])
+def test_a_step_along_an_outlying_gradient_is_left_out(outlier: float, stepped: bool) -> None:
+    trainer = Trainer(CONFIG.model_copy(update={"outlier": outlier}), PRESETS["tiny"], Processes())
+    trainer.begin()
+    trainer.step, trainer.usual_norm = 100, 1e-6
+    before = {name: p.detach().clone() for name, p in trainer.parameters.items()}
+    rng = np.random.default_rng(0)
+    clean = rng.random((2, 3, 32, 32), dtype=np.float32)
+    trainer.advance(Batch(clean, clean[::-1].copy(), np.zeros((2, 4), np.float32)))
+    changed = any(not torch.equal(before[name], p) for name, p in trainer.parameters.items())
+    assert changed == stepped
+    if outlier:  # counted at the limit, so that gradients which have really grown become usual
+        assert trainer.usual_norm == pytest.approx(1e-6 * (1 + 0.02 * (outlier - 1)))
+
+
 def test_running_folder_is_not_overwritten(photographs: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 1})
     train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
@@ -191,6 +209,8 @@ def test_presets_are_of_the_promised_size() -> None:
 
 
 def test_architecture_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ModelError, match="folds blocks of 3 pixels"):
+        Architecture(fold=3)
     with pytest.raises(ModelError, match="block counts"):
         Architecture(widths=(16, 32), blocks=(1,))
     with pytest.raises(ModelError, match="heads"):
