@@ -266,9 +266,9 @@ def _estimates(axes: Axes, rows: list[dict[str, Any]], label: str) -> None:
         points.sort()
         truths, said, errors = zip(*points, strict=True)
         axes.plot(truths, truths, color=_LINE, linewidth=1)
-        axes.errorbar(
-            truths, said, errors, color=colour, marker="o", markersize=3.5, linewidth=1.2, capsize=2
-        )
+        axes.plot(truths, said, color=colour, marker="o", markersize=3.5, linewidth=1.2)
+        if not name.startswith("cropped"):  # whose errors are mostly bias, which the line shows
+            axes.errorbar(truths, said, errors, color=colour, linestyle="", elinewidth=1.2, capsize=2)
         if len(series) > 1:
             axes.annotate(
                 "cropped" if "cropped" in name else "whole", (truths[-1], said[-1]), (-4, 6),
