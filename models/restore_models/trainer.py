@@ -18,6 +18,7 @@ from restore_models.data import Batch
 from restore_models.degradations import quantise
 from restore_models.gradient_checkpointing import GradientCheckpointing
 from restore_models.losses import detail_loss, fidelity_loss, pinball_loss
+from restore_models.losses_learned import Adversary, PerceptualLoss
 from restore_models.network import RestorationNet, from_network_units, to_network_units
 from restore_models.optimiser import ParameterOptimiser
 from restore_models.quantised_network import QuantisedNetwork
@@ -80,6 +81,8 @@ class Trainer:
         self.quantised = QuantisedNetwork(self.network) if config.quantised else None
         if self.quantised is not None:
             self.bf16 = False  # whose 8 bits would drown the rounding that is to be learned
+        self.perceptual = PerceptualLoss(self.device) if config.lpips_weight else None
+        self.adversary = Adversary(config.seed, self.device) if config.adversarial_weight else None
         self._in_training: nn.Module = (
             GradientCheckpointing(self.network) if config.gradient_checkpointing else self.network
         )
@@ -148,8 +151,20 @@ class Trainer:
         loss = loss + detail_loss(
             point, clean, ssim=self.config.ssim_weight, frequency=self.config.frequency_weight
         )
+        loss = loss + self._learned_loss(point, clean, degraded)
         (loss / parts).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self.adversary is not None:
+            self.adversary.learn(point, clean, degraded, learning_rate(self.config, self.step))
         return torch.stack([fidelity.detach(), interval.detach(), estimate.detach()])
+
+    def _learned_loss(self, point: Tensor, clean: Tensor, degraded: Tensor) -> Tensor | float:
+        """The terms that are networks themselves."""
+        loss: Tensor | float = 0.0
+        if self.perceptual is not None:
+            loss = loss + self.config.lpips_weight * self.perceptual(point, clean)
+        if self.adversary is not None:
+            loss = loss + self.config.adversarial_weight * self.adversary.loss(point, degraded)
+        return loss
 
     def figures(self) -> dict[str, float]:
         """The smoothed losses by name."""
@@ -197,6 +212,8 @@ class Trainer:
         tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
         tensors |= {f"average.{name}": p for name, p in self.average.items()}
         tensors |= self.optimiser.state()
+        if self.adversary is not None:
+            tensors |= self.adversary.state()
         smoothed = [] if self.smoothed is None else [float(value) for value in self.smoothed]
         notes = {
             **notes,
@@ -227,6 +244,9 @@ class Trainer:
         for name, tensor in checkpoint.group("average").items():
             self.average[name].copy_(tensor)
         self.optimiser.load_state(checkpoint.step, checkpoint.group("first"), checkpoint.group("second"))
+        if self.adversary is not None:
+            groups = (checkpoint.group(name) for name in ("adversary", "adversary_first", "adversary_second"))
+            self.adversary.load_state(checkpoint.step, *groups)
         self.step = checkpoint.step
         self.log = list(checkpoint.notes.get("log", []))
         self.usual_norm = float(checkpoint.notes.get("usual_norm", 0.0))

@@ -173,6 +173,11 @@ def _check(config: TrainingConfig, processes: Processes) -> None:
             f"{config.accumulate} parts each.",
             hint=f"Make batch a multiple of {parts}.",
         )
+    if config.adversarial_weight and processes.count > 1:
+        raise UsageError(
+            "Training with an adversary runs in one process.",
+            hint="Set adversarial_weight = 0, or start one.",
+        )
     if config.quantised and (processes.count > 1 or config.gradient_checkpointing):
         raise UsageError(
             "Fine-tuning through the rounding runs in one process and without gradient checkpointing.",

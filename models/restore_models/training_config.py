@@ -74,6 +74,10 @@ class TrainingConfig(BaseModel):
     """Weight of one minus the structural similarity; 0.1 is a usual one."""
     frequency_weight: float = Field(default=0.0, ge=0)
     """Weight of the loss on the Fourier transform; 0.05 is a usual one."""
+    lpips_weight: float = Field(default=0.0, ge=0)
+    """Weight of LPIPS, where its backbone is present; see `losses_learned`. The result may invent detail."""
+    adversarial_weight: float = Field(default=0.0, ge=0)
+    """Weight of an adversary's judgement; 0.005 is a usual one, from trained weights on. As above."""
     interval_weight: float = Field(default=0.05, ge=0)
     """Weight of the pinball loss of the 5 % and 95 % quantiles."""
     estimate_weight: float = Field(default=0.01, ge=0)

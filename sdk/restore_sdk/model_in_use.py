@@ -32,10 +32,20 @@ _EXTERNAL_STATEMENT = (
     "Enhanced image: pixels were estimated by a neural network made by others, which may have added what was "
     "not there. Not for identification on its own; compare it with the original and the edit map."
 )
+_INVENTING_STATEMENT = (
+    "Enhanced image: pixels were estimated by a neural network that was trained to make pictures look right, "
+    "not only to be right, and may have added what was not there. Not for identification on its own; compare "
+    "it with the original, the edit map and the confidence map."
+)
 _LABEL = Label(digital_source_type="algorithmicallyEnhanced", statement=STATEMENT)
 _EXTERNAL_LABEL = Label(
     digital_source_type="compositeWithTrainedAlgorithmicMedia", statement=_EXTERNAL_STATEMENT
 )
+_INVENTING_LABEL = Label(
+    digital_source_type="compositeWithTrainedAlgorithmicMedia", statement=_INVENTING_STATEMENT
+)
+INVENTING_DOUBT = "The model was trained with a loss that rewards looking right (LPIPS or an adversary)."
+"""Why the tool abstains whatever the image."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +233,8 @@ def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) ->
     Raises:
         ModelError: if it is missing, damaged, or its known answers come out wrong.
     """
-    from restore_models.program import Program  # noqa: PLC0415 -- keeps torch out of light commands
+    from restore_models.losses_learned import invents  # noqa: PLC0415 -- keeps torch out of light commands
+    from restore_models.program import Program  # noqa: PLC0415
     from restore_models.zoo import open_any  # noqa: PLC0415
 
     if name is None and route:
@@ -235,5 +246,8 @@ def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) ->
         return RoutedInUse(programs[rule.noisy], programs, rule)
     found, model = open_any(name, models_folder())
     if isinstance(model, Program):
-        return ProgramInUse(found.id, model, make_executor(found, model, exact=exact))
+        executor = make_executor(found, model, exact=exact)
+        if invents(dict(model.notes.get("training_config", {}))):
+            return ProgramInUse(found.id, model, executor, (INVENTING_DOUBT,), _INVENTING_LABEL)
+        return ProgramInUse(found.id, model, executor)
     return ExternalInUse(found.id, model)
