@@ -108,6 +108,9 @@ class Calibration(_Model):
     """By kind of damage: least and greatest of each quantity that was drawn, as `degradations.Applied`."""
     classes: Annotated[tuple[CalibratedClass, ...], Field(min_length=1, max_length=32)]
     images: Annotated[tuple[CalibrationImage, ...], Field(max_length=100_000)]
+    lone_pixels: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """The most pixels in a million that stood alone in any of the damaged pictures, see `lone_pixels`; None:
+    a calibration from before they were counted."""
 
     def class_of(self, estimates: Mapping[str, int]) -> CalibratedClass | None:
         """The class of a picture by its estimates; None if none fits."""
@@ -134,8 +137,12 @@ class Calibration(_Model):
         return [name for name in ESTIMATES if name in limits and estimates.get(name, 0) > limits[name]]
 
     def to_notes(self) -> dict[str, Any]:
-        """JSON values for `Program.notes`."""
-        return self.model_dump(mode="json")
+        """JSON values for `Program.notes`; what was not counted is left out, as it was then."""
+        return self.model_dump(mode="json", exclude=None if self.lone_pixels is not None else {"lone_pixels"})
+
+    def has_impulses(self, lone: int) -> bool:
+        """Whether more pixels in a million stand alone than in any picture of the calibration."""
+        return self.lone_pixels is not None and lone > self.lone_pixels
 
 
 def read_calibration(program: Program) -> Calibration | None:

@@ -33,6 +33,7 @@ from restore_models.calibration import (
 from restore_models.degradations import Applied, FloatImage, degrade, jpeg
 from restore_models.evaluation_images import Image8, read_items
 from restore_models.evaluation_protocol import as_float, levels_like
+from restore_models.lone_pixels import lone_pixels
 from restore_models.restorer import Executor, Integers, interval_unit, restore_pixels
 
 __all__ = [
@@ -205,18 +206,20 @@ def calibrate_program(
         if not 0 < value < 1:
             raise UsageError(f"The {name} of {value} is no share.", hint="Give a number between 0 and 1.")
     images = _images(folder)
-    empty = _calibration(executor, alpha, delta, side, [], {}, {name: _Tally() for name, _ in CLASSES})
+    empty = _calibration(executor, alpha, delta, side, [], {}, {name: _Tally() for name, _ in CLASSES}, 0)
     tallies = {name: _Tally() for name, _ in CLASSES}
     drawn: dict[str, list[Applied]] = {}
+    lone = 0
     for number, (_, clean) in enumerate(images):
         for picture in _damaged_forms(executor, middle(clean, side), number):
             chosen = empty.class_of(picture.estimates)
             assert chosen is not None  # noqa: S101 -- the last class asks for nothing
             tallies[chosen.name].add(number, picture)
             drawn.setdefault(picture.kind, []).append(picture.applied)
+            lone = max(lone, lone_pixels(picture.worse))
         if progress is not None:
             progress((number + 1) / len(images))
-    return _calibration(executor, alpha, delta, side, [image for image, _ in images], drawn, tallies)
+    return _calibration(executor, alpha, delta, side, [image for image, _ in images], drawn, tallies, lone)
 
 
 def _damaged_forms(executor: Executor, clean: Image8, number: int) -> Iterator[DamagedPicture]:
@@ -233,6 +236,7 @@ def _calibration(
     images: Sequence[CalibrationImage],
     drawn: dict[str, list[Applied]],
     tallies: dict[str, _Tally],
+    lone: int,
 ) -> Calibration:
     return Calibration(
         program_sha256=executor.program.program_sha256(),
@@ -242,6 +246,7 @@ def _calibration(
         damage={kind: _range(applied) for kind, applied in sorted(drawn.items())},
         classes=tuple(_class(name, least, tallies[name], alpha, delta) for name, least in CLASSES),
         images=tuple(images),
+        lone_pixels=lone,
     )
 
 

@@ -35,6 +35,7 @@ from restore_models.evaluation_protocol import (
     restore_outputs,
 )
 from restore_models.evaluation_statements import damaged_middle, kinds
+from restore_models.lone_pixels import lone_pixels
 
 __all__ = ["GUARANTEE_NOTE", "LEARNED_NOTE", "calibration_cases", "with_risk_bound"]
 
@@ -48,9 +49,9 @@ GUARANTEE_NOTE = (
     "outside is the share of samples whose true value lies outside the calibrated interval, a mean over "
     "these pictures; alpha is what the calibration allows on average over pictures like its own, and holds "
     "says whether these keep it. Evaluate on other pictures than those of the calibration. flagged is the "
-    "share of damaged pictures above what the class was calibrated on: nothing is guaranteed for them. Rows "
-    "that begin with shifted are of damage that the calibration does not know. Nothing here holds for a "
-    "single pixel."
+    "share of damaged pictures above what the class was calibrated on, or with more pixels that stand alone "
+    "than any picture of the calibration: nothing is guaranteed for them. Rows that begin with shifted are of "
+    "damage that the calibration does not know. Nothing here holds for a single pixel."
 )
 _SHIFTED = "shifted: "
 
@@ -136,7 +137,11 @@ def _sample(
     scale = SCALE_ONE if found.scale_64ths is None else found.scale_64ths
     outside = float(np.mean([picture.outside[scale] for picture in group]))
     width = float(np.mean([picture.width for picture in group])) * scale / SCALE_ONE + 1
-    flagged = sum(bool(calibration.outside(found, picture.estimates)) for picture in group)
+    flagged = sum(
+        bool(calibration.outside(found, picture.estimates))
+        or calibration.has_impulses(lone_pixels(picture.worse))
+        for picture in group
+    )
     figures: dict[str, Ratio] = {
         "outside": (outside, 1),
         "alpha": (calibration.alpha, 0 if found.scale_64ths is None else 1),

@@ -36,7 +36,7 @@ def invents(config: _Settings | dict[str, Any]) -> bool:
     """Whether a training configuration rewards looking right: an object, or the JSON of a program's notes."""
     if not isinstance(config, dict):
         return config.lpips_weight > 0 or config.adversarial_weight > 0
-    return float(config.get("lpips_weight", 0)) > 0 or float(config.get("adversarial_weight", 0)) > 0
+    return any(config.get(name, 0) != 0 for name in ("lpips_weight", "adversarial_weight"))
 
 
 class PerceptualLoss:

@@ -7,13 +7,15 @@ The calibration is in the model file (`restore_models.calibration`). The plan na
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from restore_manifests.canonical import canonical_bytes, sha256_hex
 from restore_manifests.errors import UndecidableError
 from restore_manifests.schema import Finding, Step
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from restore_models.calibration import CalibratedClass, Calibration
     from restore_models.program import Program
 
@@ -81,10 +83,35 @@ def _digest(calibration: Calibration) -> str:
     return sha256_hex(canonical_bytes(calibration.to_notes()))
 
 
-def calibration_doubts(calibration: Calibration | None, estimates: Mapping[str, int]) -> list[str]:
-    """Why a picture is outside what the intervals were calibrated on; empty if it is not."""
-    found = calibration.class_of(estimates) if calibration else None
-    above = calibration.outside(found, estimates) if calibration and found else []
+def calibration_doubts(
+    calibration: Calibration | None, estimates: Mapping[str, int], pixels: NDArray[Any]
+) -> list[str]:
+    """Why a picture is outside what the intervals were calibrated on; empty if it is not.
+
+    Args:
+        calibration: of the program that made `estimates`.
+        estimates: of the restored picture.
+        pixels: of the source, uint8 or uint16, (height, width[, 3]).
+    """
+    if calibration is None:
+        return []
+    return [*_impulses(calibration, pixels), *_above(calibration, estimates)]
+
+
+def _impulses(calibration: Calibration, pixels: NDArray[Any]) -> list[str]:
+    from restore_models.lone_pixels import lone_pixels  # noqa: PLC0415 -- with the models only
+
+    if calibration.lone_pixels is None or not calibration.has_impulses(lone := lone_pixels(pixels)):
+        return []
+    return [
+        f"{lone} of a million pixels stand alone, as in impulse noise, and no picture that the intervals "
+        f"were calibrated on had more than {calibration.lone_pixels}"
+    ]
+
+
+def _above(calibration: Calibration, estimates: Mapping[str, int]) -> list[str]:
+    found = calibration.class_of(estimates)
+    above = calibration.outside(found, estimates) if found else []
     if found is None or not above:
         return []
     names = " and ".join(_QUANTITIES[name] for name in above)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from restore_sdk.confidence import calibration_sha256
 from restore_sdk.estimates import describe
 from restore_sdk.executors import make_executor
 from restore_sdk.external_step import EXTERNAL_DOUBT, external_use, make_external_plan
+from restore_sdk.labels import EXTERNAL_LABEL, label_of, training_doubts
 from restore_sdk.models import models_folder
 from restore_sdk.plan import ROUTE, make_plan
 
@@ -22,30 +23,7 @@ if TYPE_CHECKING:
     from restore_models.restorer import Executor
     from restore_models.routing import Rule
 
-__all__ = ["STATEMENT", "ExternalInUse", "ModelInUse", "ProgramInUse", "Routed", "RoutedInUse", "open_in_use"]
-
-STATEMENT = (
-    "Enhanced image: pixels were estimated by a neural network. Not for identification on its own; "
-    "compare it with the original, the edit map and the confidence map."
-)
-_EXTERNAL_STATEMENT = (
-    "Enhanced image: pixels were estimated by a neural network made by others, which may have added what was "
-    "not there. Not for identification on its own; compare it with the original and the edit map."
-)
-_INVENTING_STATEMENT = (
-    "Enhanced image: pixels were estimated by a neural network that was trained to make pictures look right, "
-    "not only to be right, and may have added what was not there. Not for identification on its own; compare "
-    "it with the original, the edit map and the confidence map."
-)
-_LABEL = Label(digital_source_type="algorithmicallyEnhanced", statement=STATEMENT)
-_EXTERNAL_LABEL = Label(
-    digital_source_type="compositeWithTrainedAlgorithmicMedia", statement=_EXTERNAL_STATEMENT
-)
-_INVENTING_LABEL = Label(
-    digital_source_type="compositeWithTrainedAlgorithmicMedia", statement=_INVENTING_STATEMENT
-)
-INVENTING_DOUBT = "The model was trained with a loss that rewards looking right (LPIPS or an adversary)."
-"""Why the tool abstains whatever the image."""
+__all__ = ["ExternalInUse", "ModelInUse", "ProgramInUse", "Routed", "RoutedInUse", "open_in_use"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +34,7 @@ class ProgramInUse:
     program: Program
     executor: Executor
     doubts: tuple[str, ...] = ()
-    label: Label = _LABEL
+    label: Label = field(kw_only=True)
     routed: Routed | None = None
     """How this model was chosen for the image; None: it was named."""
 
@@ -171,7 +149,7 @@ class ExternalInUse:
     model: ExternalModel
     doubts: tuple[str, ...] = (EXTERNAL_DOUBT,)
     """Why the tool abstains whatever the image."""
-    label: Label = _EXTERNAL_LABEL
+    label: Label = EXTERNAL_LABEL
     noise: None = None
     """No routing step."""
 
@@ -233,8 +211,7 @@ def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) ->
     Raises:
         ModelError: if it is missing, damaged, or its known answers come out wrong.
     """
-    from restore_models.losses_learned import invents  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.program import Program  # noqa: PLC0415
+    from restore_models.program import Program  # noqa: PLC0415 -- keeps torch out of light commands
     from restore_models.zoo import open_any  # noqa: PLC0415
 
     if name is None and route:
@@ -247,7 +224,6 @@ def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) ->
     found, model = open_any(name, models_folder())
     if isinstance(model, Program):
         executor = make_executor(found, model, exact=exact)
-        if invents(dict(model.notes.get("training_config", {}))):
-            return ProgramInUse(found.id, model, executor, (INVENTING_DOUBT,), _INVENTING_LABEL)
-        return ProgramInUse(found.id, model, executor)
+        doubts = tuple(training_doubts(model))
+        return ProgramInUse(found.id, model, executor, doubts, label=label_of(model))
     return ExternalInUse(found.id, model)

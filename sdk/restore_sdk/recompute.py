@@ -22,6 +22,7 @@ from restore_sdk.consistency import measure_consistency
 from restore_sdk.estimates import abstentions, describe
 from restore_sdk.executors import make_executor
 from restore_sdk.external_step import OPERATION, recorded_external
+from restore_sdk.labels import label_of, training_doubts
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.plan import ROUTE, execute
@@ -81,9 +82,12 @@ def _contradicted(
     degradation = describe(executed.estimates, program.notes)
     if degradation != body.degradation:
         yield "its estimates of the degradation are others"
+    if body.label != label_of(program):
+        yield "its label is another"
     reasons = [
+        *training_doubts(program),
         *abstentions(degradation, evidence.height, evidence.width),
-        *calibration_doubts(executed.calibration, executed.estimates),
+        *calibration_doubts(executed.calibration, executed.estimates, evidence.pixels),
     ]
     if (bool(reasons), reasons) != (body.abstained, body.abstentions):
         yield "whether and why the tool abstained is another"

@@ -241,7 +241,7 @@ def _compute(call: _Call, opened: _Opened, say: Progress) -> _Computed:
     reasons = [
         *job.model.doubts,
         *abstentions(degradation, evidence.height, evidence.width),
-        *calibration_doubts(executed.calibration, executed.estimates),
+        *calibration_doubts(executed.calibration, executed.estimates, evidence.pixels),
     ]
     if reasons and job.request.strict:
         raise UndecidableError(

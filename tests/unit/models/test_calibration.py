@@ -33,6 +33,7 @@ from restore_models.calibration_images import (
     scales_needed,
 )
 from restore_models.evaluation import evaluate_suite
+from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, load_program, save_program
 from restore_models.restorer import TorchRunner, interval_unit, restore_pixels
 
@@ -198,6 +199,7 @@ def test_calibration_keeps_the_risk_of_each_class(program: Program, tmp_path: Pa
 
     # the risk as stated, counted again from the pictures themselves
     losses: dict[str, dict[int, list[float]]] = {}
+    lone: list[int] = []
     for number in range(16):
         clean = cv2.imread(str(folder / f"{number:02}.png"), cv2.IMREAD_UNCHANGED)
         clean = middle(clean[:, :, ::-1] if clean.ndim == 3 else clean, 32)
@@ -206,9 +208,13 @@ def test_calibration_keeps_the_risk_of_each_class(program: Program, tmp_path: Pa
             chosen = found.class_of(picture.estimates)
             assert chosen is not None
             assert found.outside(chosen, picture.estimates) == []
+            lone.append(lone_pixels(picture.worse))
             if chosen.scale_64ths is not None:
                 share = picture.outside[chosen.scale_64ths]
                 losses.setdefault(chosen.name, {}).setdefault(number, []).append(share)
+    assert found.lone_pixels == max(lone)
+    assert not found.has_impulses(max(lone))
+    assert found.has_impulses(max(lone) + 1)
     stated = {one.name: one for one in found.classes if one.scale_64ths is not None}
     assert stated
     assert set(losses) == set(stated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +171,24 @@ def test_outside_the_calibrated_ranges_the_tool_abstains(
     assert again(done, body).contradicted == ()
     with pytest.raises(UndecidableError, match="outside the domain"):
         run(narrow, strict=True)
+
+
+def test_impulses_that_no_calibrated_picture_had_make_the_tool_abstain(
+    run: Callable[..., Restoration], program: Program
+) -> None:
+    """The picture is noise of all levels: some of its pixels stand alone."""
+    counted = calibration(program).model_copy(update={"lone_pixels": 0})
+    body = body_of(done := run(counted))
+    (reason,) = body.abstentions
+    assert re.fullmatch(r"\d+ of a million pixels stand alone, .* had more than 0", reason)
+    assert body.maps.confidence is not None
+    assert (body.maps.confidence.guarantee or "").startswith("None: the picture is outside")
+    assert again(done, body).contradicted == ()
+    silent = body.model_copy(update={"abstained": False, "abstentions": []})
+    assert "whether and why the tool abstained is another" in again(done, silent).contradicted
+    for allowed in (1_000_000, None):  # as many as there can be; and a calibration that did not count
+        body = body_of(run(calibration(program).model_copy(update={"lone_pixels": allowed})))
+        assert not body.abstained
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from restore_models.architecture import PRESETS
 from restore_models.network import RestorationNet
 from restore_models.program import save_program
 from restore_models.quantise import quantise_network
+from restore_sdk.evidence import open_evidence
+from restore_sdk.recompute import recompute
 from restore_sdk.restoration import restore
-from restore_sdk.verification import verify
 
 
 @pytest.mark.parametrize(
@@ -37,11 +38,12 @@ def test_label_follows_the_losses(
     identity = create_identity(home, name="Laboratory", passphrase=None, unprotected=True)
     batch = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
     notes = {"licence": "Apache-2.0", "training_config": settings}
-    weights = tmp_path / "mine.safetensors"
+    weights = home / "models" / "mine.safetensors"
+    weights.parent.mkdir(parents=True)
     save_program(weights, quantise_network(RestorationNet(PRESETS["tiny"]).eval(), [batch], notes))
     picture = tmp_path / "picture.png"
     picture.write_bytes(encode_png(np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8)))
-    done = restore(picture, out=tmp_path / "out", identity=identity, model=weights)[0]
+    done = restore(picture, out=tmp_path / "out", identity=identity, model="mine")[0]
     body = parse_manifest(done.manifest.read_bytes()).body
     assert body.label.digital_source_type == source_type
     invents = source_type != "algorithmicallyEnhanced"
@@ -49,6 +51,10 @@ def test_label_follows_the_losses(
     assert any("rewards looking right" in reason for reason in body.abstentions) is invents
     if invents:
         with pytest.raises(UndecidableError, match="rewards looking right"):
-            restore(picture, out=tmp_path / "strict", identity=identity, model=weights, strict=True)
-    report = verify(done.result, done.manifest)
-    assert not [check.id for check in report.checks if str(check.verdict) == "fail"]
+            restore(picture, out=tmp_path / "strict", identity=identity, model="mine", strict=True)
+    source = open_evidence(picture)
+    found = recompute(body, source, done.result.read_bytes())
+    assert (found.reason, found.contradicted) == ("", ())
+    other = "algorithmicallyEnhanced" if invents else "compositeWithTrainedAlgorithmicMedia"
+    forged = body.model_copy(update={"label": body.label.model_copy(update={"digital_source_type": other})})
+    assert "its label is another" in recompute(forged, source, done.result.read_bytes()).contradicted
