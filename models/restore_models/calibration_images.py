@@ -48,10 +48,22 @@ __all__ = [
     "scales_needed",
 ]
 
-KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "blur", "reduced", "mixed", "none", "enlarged")
+KINDS = (
+    "gaussian",
+    "light_gaussian",
+    "jpeg",
+    "double_jpeg",
+    "blur",
+    "reduced",
+    "mixed",
+    "none",
+    "enlarged",
+    "reduced_mixed",
+)
 """Kinds of damage that are drawn: those of `degradations.degrade`, of which `jpeg` in its place on the grid
-of the clean picture. Light noise counts twice: most photographs have it; and `enlarged` is what `restore run
---scale` gives the network."""
+of the clean picture. Light noise counts twice: most photographs have it; `enlarged` is what `restore run
+--scale` gives the network, and `reduced_mixed` what has been scanned, made small and saved. What a picture
+suffers follows from its number and the place of the kind: new kinds come last."""
 SIDE = 256
 SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""

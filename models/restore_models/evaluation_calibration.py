@@ -107,7 +107,7 @@ def _by_class(calibration: Calibration) -> Case:
         executor = executor_of(subject, "interval")
         clean = middle(item.clean, calibration.side)
         groups: dict[str, list[DamagedPicture]] = {}
-        for kind in KINDS:
+        for kind in (kind for kind in KINDS if kind in calibration.damage):
             worse, applied = damaged(clean, kind, number)
             picture = measure_damaged(executor, clean, worse, kind, applied)
             found = calibration.class_of(picture.estimates)

@@ -60,7 +60,7 @@ def _calibration(program: Program, *classes: CalibratedClass) -> Calibration:
         alpha=0.1,
         delta=0.05,
         side=64,
-        damage={},
+        damage={kind: {} for kind in KINDS},
         classes=classes or (_class(),),
         images=(),
     )
