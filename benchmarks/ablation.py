@@ -51,7 +51,9 @@ steps = 300
 batch = 8
 patch = 64
 warmup = 50
+optimiser = "adamw"
 learning_rate = 2e-3
+clip = 1.0
 [[run]]
 name = "baseline"
 [[run]]

@@ -38,7 +38,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: str = "small"
+    preset: str = "fine"
     """A key of `architecture.PRESETS`."""
     seed: int = 1
     steps: int = Field(default=20_000, ge=1)
@@ -52,18 +52,18 @@ class TrainingConfig(BaseModel):
     """Compute each block again in the backward pass instead of remembering it, for memory."""
     workers: int = Field(default=0, ge=0, le=128)
     """Processes that make the patches ahead; 0: threads. The patches are the same."""
-    learning_rate: float = Field(default=1.5e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     warmup: int = Field(default=200, ge=1)
     schedule: Literal["cosine", "constant_then_cosine"] = "cosine"
     """`constant_then_cosine` holds the rate until the last `decay_share` of the steps, so that a run can
     be lengthened or shortened while it runs."""
     decay_share: float = Field(default=0.3, gt=0, le=1)
-    optimiser: OptimiserKind = "adamw"
+    optimiser: OptimiserKind = "muon"
     """`muon` steps the hidden convolutions by Muon; see `optimiser.ParameterOptimiser`."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=0.0, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    outlier: float = Field(default=6.0, ge=0)
+    clip: float = Field(default=0.2, gt=0)
+    outlier: float = Field(default=4.0, ge=0)
     """A step whose gradient is more than this many times as long as usual is left out: one such gradient
     can undo a run. 0: none is."""
     ema: float = Field(default=0.999, ge=0, lt=1)
@@ -88,7 +88,7 @@ class TrainingConfig(BaseModel):
     """bfloat16 products; None: only where the processor has them."""
     detail_choices: int = Field(default=1, ge=1)
     """How many places are drawn for each patch of a photograph; the most detailed of them is taken."""
-    cropped_share: float = Field(default=0.0, ge=0, le=1)
+    cropped_share: float = Field(default=0.5, ge=0, le=1)
     """Share of patches that begin beside the grid of blocks, as in a picture cropped after it was compressed.
     At 0 a network learns to see compression on one grid only, and leaves it alone on every other."""
     page_share: float = Field(default=0.06, ge=0, le=1)
