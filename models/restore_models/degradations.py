@@ -223,7 +223,7 @@ def _light_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatI
 def _only_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     quality = int(rng.integers(8, 96))
     if rng.random() < 0.2:
-        # Twice, on two grids of blocks. Weights up to blind-small-3 saw it without the roll back.
+        # Twice, on two grids of blocks. The small weights saw it without the roll back.
         first, (down, right) = int(rng.integers(40, 96)), (int(step) for step in rng.integers(0, 8, 2))
         image = np.roll(jpeg(image, first), (down, right), (0, 1))
         back = np.roll(jpeg(image, quality), (-down, -right), (0, 1))

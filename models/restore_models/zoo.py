@@ -34,7 +34,7 @@ __all__ = [
     "open_model",
 ]
 
-DEFAULT_MODEL = "blind-small-3"
+DEFAULT_MODEL = "blind-fine-1"
 """For every kind of damage."""
 QUIET_MODEL = "quiet-small-1"
 """For images without noise: compressed, reduced, soft; see `routing`."""

@@ -29,7 +29,7 @@ def list_(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) ->
     return 0
 
 
-@app.command("show", epilog=examples("restore models show blind-small-3"))
+@app.command("show", epilog=examples("restore models show blind-fine-1"))
 def show(
     model: Annotated[str, typer.Argument(metavar="ID", help="An id of `restore models list`.")],
     json: Json = False,
