@@ -219,7 +219,7 @@ _record(
     "insider-statement",
     "signs a result without the standing statement",
     _to("label", "statement", value=""),
-    exit_code=0,
+    *PIXELS,
 )
 _record(
     "insider-decoder",

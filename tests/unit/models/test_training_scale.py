@@ -29,7 +29,17 @@ from restore_models.training_config import TrainingConfig
 from restore_models.training_log import TrainingLog
 
 CONFIG = TrainingConfig(
-    preset="tiny", steps=2, batch=4, patch=32, warmup=1, evaluate_every=100, page_share=0.0, bf16=False
+    preset="tiny",
+    steps=2,
+    batch=4,
+    patch=32,
+    warmup=1,
+    optimiser="adamw",
+    learning_rate=1.5e-3,
+    clip=1.0,
+    evaluate_every=100,
+    page_share=0.0,
+    bf16=False,
 )
 # The first steps of AdamW are of the size of the rate whatever the gradient: far below it, a difference
 # between two runs is rounding.
