@@ -50,8 +50,8 @@ GUARANTEE_NOTE = (
     "these pictures; alpha is what the calibration allows on average over pictures like its own, and holds "
     "says whether these keep it. Evaluate on other pictures than those of the calibration. flagged is the "
     "share of damaged pictures above what the class was calibrated on, or with more pixels that stand alone "
-    "than any picture of the calibration: nothing is guaranteed for them. Rows that begin with shifted are of "
-    "damage that the calibration does not know. Nothing here holds for a single pixel."
+    "than any picture of the calibration: nothing is guaranteed for them. Rows that begin with shifted are "
+    "of damage that the calibration does not know. Nothing here holds for a single pixel."
 )
 _SHIFTED = "shifted: "
 
