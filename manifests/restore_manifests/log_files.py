@@ -51,6 +51,11 @@ def in_one_sentence(folder: Path) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         raise _explained(error, folder) from error
+    except UnicodeDecodeError as error:  # SQLite quotes damage that is no text
+        raise LogError(
+            f"The log in {folder} is damaged: it holds text that cannot be read.",
+            hint="Keep it as it is, and restore a backup beside it.",
+        ) from error
     except OSError as error:
         raise StorageError(
             f"The log in {folder} cannot be used ({error.strerror or error}).",

@@ -31,7 +31,7 @@ from restore_models.calibration import (
     choose_scale,
 )
 from restore_models.degradations import Applied, FloatImage, degrade, jpeg
-from restore_models.evaluation_images import Image8, read_items
+from restore_models.evaluation_images import Image8, middle, read_items
 from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.lone_pixels import lone_pixels
 from restore_models.restorer import Executor, Integers, interval_unit, restore_pixels
@@ -44,7 +44,6 @@ __all__ = [
     "calibrate_program",
     "damaged",
     "measure_damaged",
-    "middle",
     "scales_needed",
 ]
 
@@ -100,12 +99,6 @@ class DamagedPicture:
     clean: Image8
     worse: Image8
     restored: Image8
-
-
-def middle(clean: Image8, side: int) -> Image8:
-    """The middle of an image, at most `side` pixels square."""
-    top, left = (max(0, (size - side) // 2) for size in clean.shape[:2])
-    return np.ascontiguousarray(clean[top : top + side, left : left + side])
 
 
 def damaged(clean: Image8, kind: str, number: int) -> tuple[Image8, Applied]:

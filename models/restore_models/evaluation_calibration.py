@@ -19,9 +19,9 @@ from restore_models.calibration import (
     read_calibration,
     risk_upper_bound,
 )
-from restore_models.calibration_images import KINDS, DamagedPicture, damaged, measure_damaged, middle
+from restore_models.calibration_images import KINDS, DamagedPicture, damaged, measure_damaged
 from restore_models.degradations import FloatImage, downscale, gaussian_noise, quantise
-from restore_models.evaluation_images import Item
+from restore_models.evaluation_images import Item, middle
 from restore_models.evaluation_protocol import (
     Case,
     Quality,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from restore_manifests.errors import UsageError
 
-__all__ = ["Image8", "Item", "read_images", "read_items", "read_pairs"]
+__all__ = ["Image8", "Item", "middle", "read_images", "read_items", "read_pairs"]
 
 Image8 = NDArray[np.uint8]
 """(height, width) where grey, else (height, width, 3) RGB, sRGB-encoded."""
@@ -168,3 +168,9 @@ def _truth(path: Path) -> str | None:
         if file.is_file():
             return file.read_text(encoding="utf-8", errors="replace")
     return None
+
+
+def middle(clean: Image8, side: int) -> Image8:
+    """The middle of an image, at most `side` pixels square."""
+    top, left = (max(0, (size - side) // 2) for size in clean.shape[:2])
+    return np.ascontiguousarray(clean[top : top + side, left : left + side])

@@ -16,7 +16,7 @@ import numpy as np
 
 from restore_models.architecture import ESTIMATES
 from restore_models.degradations import Applied, FloatImage, blur_kernel, degrade, gaussian_noise, jpeg
-from restore_models.evaluation_images import Image8, Item
+from restore_models.evaluation_images import Image8, Item, middle
 from restore_models.evaluation_protocol import (
     Case,
     Quality,
@@ -53,14 +53,9 @@ def kinds() -> list[str]:
 
 def damaged_middle(clean: Image8, kind: str, number: int) -> tuple[Image8, Image8, Applied]:
     """The middle of a picture, the same after one kind of damage, and what was done to it."""
-    part = _middle(clean, _SIDE)
+    part = middle(clean, _SIDE)
     worse, applied = degrade(as_float(part), np.random.default_rng([_SEED, number]), {kind: 1.0})
     return part, levels_like(worse, part), applied
-
-
-def _middle(clean: Image8, side: int) -> Image8:
-    top, left = (max(0, (size - side) // 2) for size in clean.shape[:2])
-    return np.ascontiguousarray(clean[top : top + side, left : left + side])
 
 
 def estimate_cases() -> list[Case]:
@@ -119,7 +114,7 @@ def _estimate_alone(
     group = f"{quantity}, alone and cropped" if any(crop) else f"{quantity}, alone"
 
     def measure(subject: Subject, item: Item, number: int) -> list[Sample]:
-        clean = _middle(item.clean, _SIDE_ALONE)
+        clean = middle(item.clean, _SIDE_ALONE)
         if min(clean.shape[:2]) <= max(crop):
             return []
         worse = levels_like(make(as_float(clean), number), clean)

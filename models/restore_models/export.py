@@ -15,6 +15,7 @@ from restore_models.network import to_network_units
 from restore_models.program import Program, save_program
 from restore_models.quantise import quantise_network
 from restore_models.torch_executor import TorchExecutor
+from restore_models.training_batches import patch_source
 from restore_models.training_config import TrainingConfig
 from restore_models.vectors import make_vectors
 
@@ -42,17 +43,7 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
     state = load_checkpoint(checkpoint)
     network = load_network(checkpoint)
     config = TrainingConfig.model_validate(state.notes["config"])
-    source = PatchSource(
-        load_photographs(data, validation=True),
-        seed=config.seed + 1000,
-        shares=config.shares(),
-        page_share=config.page_share,
-        grey_share=config.grey_share,
-        detail_choices=config.detail_choices,
-        page_kinds=dict(config.page_kinds),
-        fonts=config.fonts,
-        cropped_share=config.cropped_share,
-    )
+    source = patch_source(config, load_photographs(data, validation=True), config.seed + 1000)
     batches = [
         to_network_units(torch.from_numpy(source.batch(step, _BATCH, _PATCH).degraded))
         for step in range(_CALIBRATION_BATCHES)

@@ -130,7 +130,8 @@ class Trainer:
         known = self.step >= _STEPS_TO_KNOW and limit > 0
         # What is beyond the limit counts as at the limit: where gradients really grow, steps are taken again.
         counted = min(norm, limit) if known else norm
-        share = max(0.02, 1 / (1 + self.step))
+        # A checkpoint from before it was kept says 0: then this gradient is all that is known.
+        share = max(0.02, 1 / (1 + self.step)) if self.usual_norm else 1.0
         self.usual_norm += share * (counted - self.usual_norm)
         return not known or norm <= limit
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from restore_manifests.errors import ModelError, StorageError, UsageError
 from restore_models.architecture import PRESETS
 from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
-from restore_models.data import PatchSource, detail, held_out, load_photographs
+from restore_models.data import detail, held_out, load_photographs
 from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
 from restore_models.network import to_network_units
 from restore_models.trainer import Cases, Trainer, has_fast_bf16, learning_rate
-from restore_models.training_batches import Share, upcoming
+from restore_models.training_batches import Share, patch_source, upcoming
 from restore_models.training_config import TrainingConfig
 from restore_models.training_log import TrainingLog
 from restore_models.training_processes import Processes
@@ -101,7 +101,7 @@ def train_restoration(
         trainer.start(load_checkpoint(start))
     photographs = load_photographs(data, validation=False)
     cases = _validation_cases(_validation_photographs(data, photographs), config.seed)
-    source = _patch_source(config, photographs, config.seed)
+    source = patch_source(config, photographs, config.seed)
     notes = {"training_images": _listing(data), "fonts": [font.to_note() for font in source.fonts]}
     if resume:
         _check_fonts(load_checkpoint(latest), notes["fonts"])
@@ -203,25 +203,11 @@ def _latest_metrics(log: list[dict[str, float]]) -> dict[str, float]:
     return {name: value for name, value in (log[-1] if log else {}).items() if name.startswith("psnr_")}
 
 
-def _patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], seed: int) -> PatchSource:
-    return PatchSource(
-        photographs,
-        seed=seed,
-        shares=config.shares(),
-        page_share=config.page_share,
-        grey_share=config.grey_share,
-        detail_choices=config.detail_choices,
-        page_kinds=dict(config.page_kinds),
-        fonts=config.fonts,
-        cropped_share=config.cropped_share,
-    )
-
-
 def _calibration_batches(
     data: Path, photographs: list[NDArray[np.uint8]], config: TrainingConfig
 ) -> list[Tensor]:
     """Degraded held-out patches, the same in every run of this configuration."""
-    source = _patch_source(config, _validation_photographs(data, photographs), config.seed + 1000)
+    source = patch_source(config, _validation_photographs(data, photographs), config.seed + 1000)
     return [
         to_network_units(torch.from_numpy(source.batch(step, config.batch, config.patch).degraded))
         for step in range(_CALIBRATION_BATCHES)

@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from restore_models.data import Batch, PatchSource
+from restore_models.training_config import TrainingConfig
 
-__all__ = ["Share", "upcoming"]
+__all__ = ["Share", "patch_source", "upcoming"]
 
 _AHEAD = 3
 """Batches in the making while one is trained on."""
@@ -30,6 +33,21 @@ class Share:
     def of(self, source: PatchSource, step: int) -> Batch:
         """This share of the batch of one step."""
         return source.patches(step, range(self.rank, self.batch, self.count), self.size)
+
+
+def patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], seed: int) -> PatchSource:
+    """The patches of a configuration, from these photographs (uint8 RGB)."""
+    return PatchSource(
+        photographs,
+        seed=seed,
+        shares=config.shares(),
+        page_share=config.page_share,
+        grey_share=config.grey_share,
+        detail_choices=config.detail_choices,
+        page_kinds=dict(config.page_kinds),
+        fonts=config.fonts,
+        cropped_share=config.cropped_share,
+    )
 
 
 class _Steps(Dataset[Batch]):

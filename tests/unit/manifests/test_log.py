@@ -426,6 +426,15 @@ def test_a_damaged_page_never_passes_and_never_crashes(
         assert error.message.endswith(".")
 
 
+def test_a_schema_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    """SQLite's own complaint then quotes what cannot be decoded, and Python raises no sqlite3.Error."""
+    TransparencyLog.open(tmp_path).close()
+    raw = (tmp_path / "log.sqlite").read_bytes()
+    assert b"CREATE TABLE head" in raw
+    (tmp_path / "log.sqlite").write_bytes(raw.replace(b"CREATE TABLE head", b"CREATE \x80ABLE head"))
+    assert "damaged" in refused(tmp_path)
+
+
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     edit(tmp_path, "CREATE TABLE photos (name TEXT)")
     assert "is not a transparency log" in refused(tmp_path)

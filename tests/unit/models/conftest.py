@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -35,3 +37,15 @@ def make_program(seed: int = 0, scale: float = 1.0, fold: int = 2) -> Program:
 @pytest.fixture(scope="session")
 def program() -> Program:
     return make_program()
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Forty small pictures, so that some are held out."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(40):
+        smooth = cv2.GaussianBlur(rng.integers(0, 256, (110, 120, 3)).astype(np.uint8), (0, 0), 3)
+        cv2.imwrite(str(folder / f"picture{index}.png"), cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX))
+    return folder

@@ -29,10 +29,10 @@ from restore_models.calibration_images import (
     calibrate_program,
     damaged,
     measure_damaged,
-    middle,
     scales_needed,
 )
 from restore_models.evaluation import evaluate_suite
+from restore_models.evaluation_images import middle
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, load_program, save_program
 from restore_models.restorer import TorchRunner, interval_unit, restore_pixels

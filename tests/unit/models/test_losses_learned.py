@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -29,17 +28,6 @@ CONFIG = TrainingConfig(
     bf16=False,
     adversarial_weight=0.05,
 )
-
-
-@pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    folder = tmp_path / "photographs"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(6):
-        smooth = cv2.GaussianBlur(rng.integers(0, 256, (110, 120, 3)).astype(np.uint8), (0, 0), 3)
-        cv2.imwrite(str(folder / f"picture{index}.png"), cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX))
-    return folder
 
 
 def _pictures(seed: int, count: int = 4) -> torch.Tensor:

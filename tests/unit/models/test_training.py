@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -35,18 +34,6 @@ CONFIG = TrainingConfig(
     page_share=0.2,
     bf16=False,
 )
-
-
-@pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    """Forty small pictures, so that some are held out."""
-    folder = tmp_path / "photographs"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(40):
-        smooth = cv2.GaussianBlur(rng.integers(0, 256, (110, 120, 3)).astype(np.uint8), (0, 0), 3)
-        cv2.imwrite(str(folder / f"picture{index}.png"), cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -147,6 +134,18 @@ def test_a_step_along_an_outlying_gradient_is_left_out(outlier: float, stepped: 
     assert changed == stepped
     if outlier:  # counted at the limit, so that gradients which have really grown become usual
         assert trainer.usual_norm == pytest.approx(1e-6 * (1 + 0.02 * (outlier - 1)))
+
+
+def test_a_run_from_before_lengths_were_kept_goes_on() -> None:
+    trainer = Trainer(CONFIG.model_copy(update={"steps": 1000, "outlier": 4.0}), PRESETS["tiny"], Processes())
+    trainer.begin()
+    trainer.step = 500
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        before = {name: p.detach().clone() for name, p in trainer.parameters.items()}
+        clean = rng.random((2, 3, 32, 32), dtype=np.float32)
+        trainer.advance(Batch(clean, clean[::-1].copy(), np.zeros((2, 4), np.float32)))
+        assert any(not torch.equal(before[name], p) for name, p in trainer.parameters.items())
 
 
 def test_running_folder_is_not_overwritten(photographs: Path, tmp_path: Path) -> None:
