@@ -1,10 +1,10 @@
 """Calibrating a program on clean images: what lies outside its intervals, by class of picture.
 
-Each image is cut to its middle and damaged once in each of `KINDS`, with a strength drawn by its place in the
-set, and kept as an 8-bit file does. The program's estimates of the damaged picture say its class. The loss of
-an image in a class is the mean, over its damaged forms that fell in the class, of the share of samples whose
-truth is outside the interval. Images are drawn independently, their damaged forms are not, which is why an
-image counts once in a class.
+Each image is cut to its middle and damaged once in each of the `kinds_for` the program, with a strength drawn
+by its place in the set, and kept as an 8-bit file does. The program's estimates of the damaged picture say
+its class. The loss of an image in a class is the mean, over its damaged forms that fell in the class, of the
+share of samples whose truth is outside the interval. Images are drawn independently, their damaged forms are
+not, which is why an image counts once in a class.
 """
 
 from __future__ import annotations
@@ -34,15 +34,18 @@ from restore_models.degradations import Applied, FloatImage, degrade, jpeg
 from restore_models.evaluation_images import Image8, middle, read_items
 from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.lone_pixels import lone_pixels
+from restore_models.program import Program, made_for_scale
 from restore_models.restorer import Executor, Integers, interval_unit, restore_pixels
 
 __all__ = [
     "CLASSES",
+    "ENLARGED_KINDS",
     "KINDS",
     "SOURCES_NAME",
     "DamagedPicture",
     "calibrate_program",
     "damaged",
+    "kinds_for",
     "measure_damaged",
     "scales_needed",
 ]
@@ -66,6 +69,8 @@ suffers follows from its number and the place of the kind: new kinds come last."
 SIDE = 256
 SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""
+ENLARGED_KINDS = ("enlarged2", "enlarged4", "worn_enlarged2", "worn_enlarged4")
+"""What a program for enlarged images is calibrated on, of which those of its scale."""
 CLASSES: tuple[tuple[str, dict[str, int]], ...] = (
     ("reduction", {"scale_log2": 500}),
     ("blur", {"blur_sigma": 500}),
@@ -101,9 +106,15 @@ class DamagedPicture:
     restored: Image8
 
 
+def kinds_for(program: Program) -> tuple[str, ...]:
+    """The kinds of damage that a program is calibrated on: those of what it is for."""
+    scale = made_for_scale(program)
+    return KINDS if scale is None else tuple(kind for kind in ENLARGED_KINDS if kind.endswith(str(scale)))
+
+
 def damaged(clean: Image8, kind: str, number: int) -> tuple[Image8, Applied]:
     """`clean` after one kind of damage, the strength drawn by the image's `number` in its set."""
-    rng = np.random.default_rng([_SEED, number, KINDS.index(kind)])
+    rng = np.random.default_rng([_SEED, number, (*KINDS, *ENLARGED_KINDS).index(kind)])
     image = as_float(clean)
     # `degrade` shifts some pictures of this kind, for training; against their truth they cannot be measured.
     worse, applied = _compressed(image, rng) if kind == "jpeg" else degrade(image, rng, {kind: 1.0})
@@ -228,7 +239,7 @@ def calibrate_program(
 
 
 def _damaged_forms(executor: Executor, clean: Image8, number: int) -> Iterator[DamagedPicture]:
-    for kind in KINDS:
+    for kind in kinds_for(executor.program):
         worse, applied = damaged(clean, kind, number)
         yield measure_damaged(executor, clean, worse, kind, applied)
 

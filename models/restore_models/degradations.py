@@ -57,6 +57,10 @@ class Applied:
         return (self.noise_sigma / 25.0, self.blur_sigma, self.jpeg_loss / 50.0, self.scale_log2)
 
 
+Degradation = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Applied]]
+"""Damages a picture, drawing the strength."""
+
+
 def quantise(image: FloatImage) -> FloatImage:
     """What an 8-bit file keeps: clipped to [0, 1] and rounded to 255ths."""
     result: FloatImage = np.round(np.clip(image, 0.0, 1.0) * np.float32(255.0)) / np.float32(255.0)
@@ -240,10 +244,49 @@ def _strong_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImag
 def _enlarged(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     """What `restore run --scale` gives the network: an 8-bit file, enlarged as it does."""
     factor = 2 if rng.random() < 0.6 else 4
-    small = np.round(np.clip(reduce_bicubic(image, factor), 0.0, 1.0) * 255.0).astype(np.uint8)
-    large = enlarge(small, factor).astype(np.float32) / np.float32(255.0)
-    rest = [(0, side - made) for side, made in zip(image.shape, large.shape, strict=True)]
-    return np.pad(large, rest, mode="edge"), Applied(scale_log2=float(np.log2(factor)))
+    return _enlarged_again(reduce_bicubic(image, factor), factor, image), Applied(
+        scale_log2=float(np.log2(factor))
+    )
+
+
+def _enlarged_by(factor: int) -> Degradation:
+    """As `_enlarged`, always by `factor`."""
+
+    def degraded(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+        small = reduce_bicubic(image, factor)
+        return _enlarged_again(small, factor, image), Applied(scale_log2=float(np.log2(factor)))
+
+    return degraded
+
+
+def _worn_enlarged_by(factor: int) -> Degradation:
+    """As `_enlarged_by`, of a small file that was soft, slightly noisy or compressed."""
+
+    def degraded(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+        applied = Applied(scale_log2=float(np.log2(factor)))
+        if rng.random() < 0.4:
+            sigma = rng.uniform(0.3, 0.6) * factor
+            kernel = blur_kernel("gaussian", sigma, rng)
+            image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT)
+            applied = replace(applied, blur_sigma=sigma)
+        small = reduce_bicubic(image, factor)
+        if rng.random() < 0.4:
+            noise = rng.uniform(0.0, 4.0)
+            small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
+        if rng.random() < 0.6:
+            quality = int(rng.integers(30, 96))
+            small, applied = jpeg(small, quality), replace(applied, jpeg_loss=100 - quality)
+        return _enlarged_again(small, factor, image), applied
+
+    return degraded
+
+
+def _enlarged_again(small: FloatImage, factor: int, like: FloatImage) -> FloatImage:
+    """`small` kept in 8 bits and enlarged as `restore run --scale` does, to the size of `like`."""
+    levels = np.round(np.clip(small, 0.0, 1.0) * 255.0).astype(np.uint8)
+    large = enlarge(levels, factor).astype(np.float32) / np.float32(255.0)
+    rest = [(0, side - made) for side, made in zip(like.shape, large.shape, strict=True)]
+    return np.pad(large, rest, mode="edge")
 
 
 def _blurred(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
@@ -358,12 +401,16 @@ def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage
     return quantise(image), Applied()
 
 
-_KINDS: dict[str, Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Applied]]] = {
+_KINDS: dict[str, Degradation] = {
     "gaussian": _only_gaussian,
     "light_gaussian": _light_gaussian,
     "jpeg": _only_jpeg,
     "strong_jpeg": _strong_jpeg,
     "enlarged": _enlarged,
+    "enlarged2": _enlarged_by(2),
+    "enlarged4": _enlarged_by(4),
+    "worn_enlarged2": _worn_enlarged_by(2),
+    "worn_enlarged4": _worn_enlarged_by(4),
     "blur": _blurred,
     "reduced": _reduced,
     "mixed": _mixed,

@@ -19,7 +19,7 @@ from restore_models.calibration import (
     read_calibration,
     risk_upper_bound,
 )
-from restore_models.calibration_images import KINDS, DamagedPicture, damaged, measure_damaged
+from restore_models.calibration_images import DamagedPicture, damaged, kinds_for, measure_damaged
 from restore_models.degradations import FloatImage, downscale, gaussian_noise, quantise
 from restore_models.evaluation_images import Item, middle
 from restore_models.evaluation_protocol import (
@@ -107,7 +107,7 @@ def _by_class(calibration: Calibration) -> Case:
         executor = executor_of(subject, "interval")
         clean = middle(item.clean, calibration.side)
         groups: dict[str, list[DamagedPicture]] = {}
-        for kind in (kind for kind in KINDS if kind in calibration.damage):
+        for kind in (kind for kind in kinds_for(executor.program) if kind in calibration.damage):
             worse, applied = damaged(clean, kind, number)
             picture = measure_damaged(executor, clean, worse, kind, applied)
             found = calibration.class_of(picture.estimates)

@@ -19,6 +19,8 @@ from skimage.metrics import structural_similarity
 from restore_manifests.errors import UsageError
 from restore_models.degradations import FloatImage
 from restore_models.evaluation_images import Image8, Item
+from restore_models.program import made_for_scale
+from restore_models.resample import enlarge
 from restore_models.restorer import Executor, restore_pixels
 
 __all__ = [
@@ -49,10 +51,13 @@ class Subject(Protocol):
     """What is measured: a program of ours, or an external model."""
 
     scale: int
-    """How many times it enlarges."""
+    """How many times it enlarges, or, of a program, has been enlarged what it is for."""
 
     def restore(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """A picture as a file holds it, uint8 (height, width[, 3]); the same type, `scale` times larger."""
+
+    def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
+        """A picture as a file holds it, restored at `factor` times its size."""
 
     def restore_unclipped(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         """A picture nominally in [0, 1] with values outside; the result in whole 8-bit levels."""
@@ -86,13 +91,15 @@ Case = Callable[[Subject, Item, int], list[Sample]]
 class ProgramSubject:
     """An integer program behind the `Subject` protocol."""
 
-    scale = 1
-
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
+        self.scale = made_for_scale(executor.program) or 1
 
     def restore(self, pixels: NDArray[Any]) -> NDArray[Any]:
         return restore_pixels(self.executor, pixels).pixels
+
+    def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
+        return self.restore(enlarge(small, factor))
 
     def restore_unclipped(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         rgb = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image

@@ -56,6 +56,8 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
         "training_images": images,
         "training_config": config.model_dump(mode="json"),
     }
+    if config.scale != 1:
+        notes["scale"] = config.scale
     program = quantise_network(network, batches, notes, compensate=not config.quantised)
     program.notes["estimate_error"] = _estimate_errors(program, source)
     save_program(target, program)

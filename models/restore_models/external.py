@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from restore_manifests.errors import ManifestError, ModelError
+from restore_models.resample import enlarge
 
 __all__ = ["NOT_STATED", "SPANDREL_MISSING", "ExternalModel", "Tiling", "load_external"]
 
@@ -101,6 +102,10 @@ class ExternalModel:
         values = self._run(pixels.astype(np.float32) / np.float32(top), tiling or self.tiling, progress)
         result: NDArray[Any] = np.rint(np.clip(values, 0, 1) * top).astype(pixels.dtype)
         return result
+
+    def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
+        """`small` at `factor` times its size: by a model that enlarges so, else enlarged, then restored."""
+        return self.restore(small if self.scale == factor else enlarge(small, factor))
 
     def restore_unclipped(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         """A picture nominally in [0, 1] with values outside; the result in whole 8-bit levels."""

@@ -35,6 +35,7 @@ __all__ = [
     "certificate",
     "exp_table",
     "load_program",
+    "made_for_scale",
     "parse_program",
     "save_program",
 ]
@@ -118,6 +119,12 @@ class Program:
             digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
             digest.update(np.ascontiguousarray(tensor).tobytes())
         return digest.hexdigest()
+
+
+def made_for_scale(program: Program) -> int | None:
+    """What the images that a program is for have been enlarged by; None: it is for any image."""
+    scale = program.notes.get("scale")
+    return scale if type(scale) is int else None
 
 
 def exp_table() -> NDArray[np.int16]:

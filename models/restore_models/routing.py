@@ -1,9 +1,10 @@
 """Which of the shipped models restores an image: a rule on what the blind one sees in a sample of it.
 
 One network for every kind of damage learns each less well than a network for that kind. So there is a second
-one for images without noise (compressed, reduced, soft), and the blind network's own estimate of the noise
-decides. The estimate is made of whole numbers by an exact program: the decision is the same on every
-machine, is recorded, and is made again by `verify`.
+one for images without noise (compressed, reduced, soft), or, where they are to be enlarged, one for that
+scale, and the blind network's own estimate of the noise, in the image as it came, decides. The estimate is
+made of whole numbers by an exact program: the decision is the same on every machine, is recorded, and is made
+again by `verify`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from restore_models import zoo
 from restore_models.restorer import Executor, restore_pixels
 
-__all__ = ["NOISE_LIMIT", "Rule", "noise_in_sample", "shipped_rule"]
+__all__ = ["NOISE_LIMIT", "Rule", "noise_in_sample", "routed_models", "shipped_rule"]
 
 NOISE_LIMIT = 2000
 """Noise (standard deviation in thousandths of an 8-bit level) from which on the blind model restores."""
@@ -43,9 +44,14 @@ class Rule:
         return self.quiet if noise < self.limit else self.noisy
 
 
-def shipped_rule() -> Rule:
-    """The rule by which `restore run` chooses where no model was named."""
-    return Rule(noisy=zoo.DEFAULT_MODEL, quiet=zoo.QUIET_MODEL)
+def shipped_rule(scale: int = 1) -> Rule:
+    """The rule by which `restore run` chooses, no model being named, for images enlarged `scale` times."""
+    return Rule(noisy=zoo.DEFAULT_MODEL, quiet=zoo.ENLARGING_MODELS.get(scale, zoo.QUIET_MODEL))
+
+
+def routed_models() -> list[str]:
+    """The ids of all models that `restore run` chooses among."""
+    return [zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, *zoo.ENLARGING_MODELS.values()]
 
 
 def noise_in_sample(executor: Executor, pixels: NDArray[Any]) -> int:

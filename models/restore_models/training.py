@@ -17,7 +17,7 @@ from restore_manifests.errors import ModelError, StorageError, UsageError
 from restore_models.architecture import PRESETS
 from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
 from restore_models.data import detail, held_out, load_photographs
-from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
+from restore_models.degradations import degrade, downscale, gaussian_noise, jpeg, quantise
 from restore_models.network import to_network_units
 from restore_models.trainer import Cases, Trainer, has_fast_bf16, learning_rate
 from restore_models.training_batches import Share, patch_source, upcoming
@@ -41,8 +41,8 @@ class TrainingResult:
     """Mean PSNR in dB on held-out crops by setting, and the smoothed training loss."""
 
 
-def _validation_cases(photographs: list[NDArray[np.uint8]], seed: int) -> Cases:
-    """The most detailed 256x256 crop of each of twelve held-out photographs, under six settings.
+def _validation_cases(photographs: list[NDArray[np.uint8]], seed: int, scale: int) -> Cases:
+    """The most detailed 256x256 crop of each of twelve held-out photographs, under the settings of a scale.
 
     Where a photograph is smooth any network does well; what tells two apart is detail.
     """
@@ -53,6 +53,11 @@ def _validation_cases(photographs: list[NDArray[np.uint8]], seed: int) -> Cases:
         crop = max((image[y : y + side, x : x + side] for y, x in places), key=detail)
         crops.append(crop.astype(np.float32) / np.float32(255.0))
     cases: Cases = {}
+    if scale != 1:
+        for kind in (f"enlarged{scale}", f"worn_enlarged{scale}"):
+            rng = np.random.default_rng([seed, 3, scale])
+            cases[kind] = [(c, degrade(c, rng, {kind: 1.0})[0]) for c in crops]
+        return cases
     for sigma in (15, 25, 50):
         rng = np.random.default_rng([seed, 3, sigma])
         cases[f"gaussian{sigma}"] = [(c, gaussian_noise(c, sigma, rng)) for c in crops]
@@ -100,7 +105,7 @@ def train_restoration(
     elif start is not None:
         trainer.start(load_checkpoint(start))
     photographs = load_photographs(data, validation=False)
-    cases = _validation_cases(_validation_photographs(data, photographs), config.seed)
+    cases = _validation_cases(_validation_photographs(data, photographs), config.seed, config.scale)
     source = patch_source(config, photographs, config.seed)
     notes = {"training_images": _listing(data), "fonts": [font.to_note() for font in source.fonts]}
     if resume:
@@ -165,6 +170,11 @@ def _check(config: TrainingConfig, processes: Processes) -> None:
     if config.preset not in PRESETS:
         raise UsageError(
             f"There is no preset {config.preset!r}.", hint=f"Use one of: {', '.join(sorted(PRESETS))}."
+        )
+    if config.scale != 1 and config.cropped_share:
+        raise UsageError(
+            "Pictures enlarged by the tool are not cropped afterwards.",
+            hint=f"Set cropped_share = 0 beside scale = {config.scale}.",
         )
     parts = config.accumulate * processes.count
     if config.batch % parts:

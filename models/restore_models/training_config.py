@@ -24,6 +24,10 @@ DegradationKind = Literal[
     "reduced",
     "reduced_mixed",
     "enlarged",
+    "enlarged2",
+    "enlarged4",
+    "worn_enlarged2",
+    "worn_enlarged4",
     "mixed",
     "low_light",
     "video",
@@ -40,6 +44,8 @@ class TrainingConfig(BaseModel):
 
     preset: str = "fine"
     """A key of `architecture.PRESETS`."""
+    scale: Literal[1, 2, 4] = 1
+    """What `restore run --scale` has enlarged the pictures by that the network is for."""
     seed: int = 1
     steps: int = Field(default=20_000, ge=1)
     batch: int = Field(default=8, ge=1)

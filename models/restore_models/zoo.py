@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_MODEL",
+    "ENLARGING_MODELS",
     "EXTERNAL_SUFFIXES",
     "QUIET_MODEL",
     "ModelFile",
@@ -38,6 +39,8 @@ DEFAULT_MODEL = "blind-fine-1"
 """For every kind of damage."""
 QUIET_MODEL = "quiet-small-1"
 """For images without noise: compressed, reduced, soft; see `routing`."""
+ENLARGING_MODELS: dict[int, str] = {}
+"""By scale, for images without noise that `restore run --scale` has enlarged."""
 EXTERNAL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """What files of external models may end in; pickles are read as tensors only."""
 _SUFFIX = ".safetensors"

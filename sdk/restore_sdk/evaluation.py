@@ -99,15 +99,18 @@ def evaluate(
 
 
 def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
-    """The shipped models behind the rule of `restore run`."""
+    """The shipped models behind the rules of `restore run`."""
     from restore_models.evaluation_routed import RoutedSubject  # noqa: PLC0415
+    from restore_models.resample import FACTORS  # noqa: PLC0415
     from restore_models.restorer import TorchRunner  # noqa: PLC0415
     from restore_models.routing import shipped_rule  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
-    rule = shipped_rule()
-    _, quiet = open_model(rule.quiet, models_folder())
-    return RoutedSubject({rule.noisy: router, rule.quiet: TorchRunner(quiet, exact=exact)}, rule)
+    rules = {scale: shipped_rule(scale) for scale in FACTORS}
+    executors = {rules[1].noisy: router}
+    for name in {rule.quiet for rule in rules.values()}:
+        executors[name] = TorchRunner(open_model(name, models_folder())[1], exact=exact)
+    return RoutedSubject(executors, rules)
 
 
 def _gmacs(program: Program) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from restore_manifests.errors import UsageError
 from restore_manifests.schema import Degradation, Finding, Label, ModelUse, Request, Step
 from restore_sdk.confidence import calibration_sha256
 from restore_sdk.estimates import describe
@@ -48,7 +49,14 @@ class ProgramInUse:
         return request
 
     def plan(self, request: Request) -> list[Step]:
-        """The steps for one image."""
+        """The steps for one image. Raises UsageError for a scale that the model is not for."""
+        from restore_models.program import made_for_scale  # noqa: PLC0415 -- keeps models out of light commands
+
+        if (made_for := made_for_scale(self.program)) not in (None, request.scale):
+            raise UsageError(
+                f"The model {self.id} is for images enlarged {made_for} times.",
+                hint=f"Use --scale {made_for}, or another model.",
+            )
         steps = make_plan(
             scale=request.scale,
             model_id=self.id,
@@ -204,9 +212,11 @@ def _warning(message: str) -> Finding:
 ModelInUse = ProgramInUse | ExternalInUse
 
 
-def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) -> ModelInUse | RoutedInUse:
+def open_in_use(
+    name: str | Path | None, *, exact: bool, route: bool = False, scale: int = 1
+) -> ModelInUse | RoutedInUse:
     """Opens a model by id or file, tried here if it is to be exact; None: the shipped one, or, with `route`,
-    all shipped ones that the rule chooses among.
+    all shipped ones that the rule for this scale chooses among.
 
     Raises:
         ModelError: if it is missing, damaged, or its known answers come out wrong.
@@ -217,7 +227,7 @@ def open_in_use(name: str | Path | None, *, exact: bool, route: bool = False) ->
     if name is None and route:
         from restore_models.routing import shipped_rule  # noqa: PLC0415
 
-        rule = shipped_rule()
+        rule = shipped_rule(scale)
         both = {each: open_in_use(each, exact=exact) for each in (rule.noisy, rule.quiet)}
         programs = {each: model for each, model in both.items() if isinstance(model, ProgramInUse)}
         return RoutedInUse(programs[rule.noisy], programs, rule)

@@ -93,7 +93,8 @@ def restore(
         prompt: recorded with the result. The shipped model is blind: a prompt does not change its pixels.
         mode: `auto` (each image gets the shipped model that its noise calls for) or `blind` (one blind model
             for all); `guided` needs a text-guided model.
-        scale: 1, 2 or 4; above 1 the image is enlarged bicubically and then restored.
+        scale: 1, 2 or 4; above 1 the image is enlarged bicubically and then restored, in mode `auto` by the
+            model for that scale if it has no noise.
         seed: recorded; the shipped model uses no random numbers.
         guidance_scale: recorded; used by guided models only.
         model: id of an installed model or a model file; None: as `mode` says. A model made by others (extra
@@ -189,7 +190,9 @@ def _prepare(
     force: bool,
     authorities: tuple[str, ...],
 ) -> _Call:
-    in_use = open_in_use(model, exact=request.arithmetic == "exact", route=request.mode == "auto")
+    in_use = open_in_use(
+        model, exact=request.arithmetic == "exact", route=request.mode == "auto", scale=request.scale
+    )
     return _Call(in_use.settle(request), in_use, identity, out, force, authorities)
 
 

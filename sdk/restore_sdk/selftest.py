@@ -27,11 +27,11 @@ def selftest(*, model: str | Path | None = None) -> dict[str, Any]:
     """
     import torch  # noqa: PLC0415 -- keeps torch out of light commands
 
-    from restore_models.routing import shipped_rule  # noqa: PLC0415
+    from restore_models.routing import routed_models  # noqa: PLC0415
 
-    rule, device = shipped_rule(), device_in_use()
+    device = device_in_use()
     kind = torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name(device)
-    names = [rule.noisy, rule.quiet] if model is None else [model]
+    names = routed_models() if model is None else [model]
     answers = {str(name): _answers(name, device) for name in names}
     rows = [row for found in answers.values() for row in found]
     return {

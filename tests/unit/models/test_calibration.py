@@ -197,6 +197,10 @@ def test_calibration_keeps_the_risk_of_each_class(program: Program, tmp_path: Pa
     assert (found.images[0].source, found.images[0].licence) == ("a museum, Bergen", "CC0-1.0")
     assert found.images[1].licence == "not stated"
 
+    enlarging = Careful(replace(program, notes={**program.notes, "scale": 2}))
+    calibrated = calibrate_program(enlarging, folder, alpha=ALPHA, delta=DELTA, side=32)
+    assert set(calibrated.damage) == {"enlarged2", "worn_enlarged2"}
+
     # the risk as stated, counted again from the pictures themselves
     losses: dict[str, dict[int, list[float]]] = {}
     lone: list[int] = []

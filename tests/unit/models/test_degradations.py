@@ -125,7 +125,9 @@ def test_every_kind_can_be_configured() -> None:
     assert TrainingConfig(degradations=dict.fromkeys(kinds, 1.0)).shares() == dict.fromkeys(kinds, 1.0)
 
 
-@pytest.mark.parametrize("kind", ["double_jpeg", "low_light", "reduced_mixed", "video"])
+@pytest.mark.parametrize(
+    "kind", ["double_jpeg", "low_light", "reduced_mixed", "video", "enlarged2", "worn_enlarged4"]
+)
 def test_damage_lies_where_the_picture_is(kind: str) -> None:
     """No shift: the damaged picture fits the clean one best where it lies."""
     image = np.dstack(

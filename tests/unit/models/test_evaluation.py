@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from restore_models.evaluation_images import read_items, read_pairs
 from restore_models.evaluation_statements import kinds
 from restore_models.evaluation_text import Line, asserted_words, words
 from restore_models.program import Program
+from restore_models.resample import enlarge
 from restore_models.restorer import TorchRunner
 
 
@@ -47,6 +49,9 @@ class Perfect:
 
     def restore_unclipped(self, image: np.ndarray) -> np.ndarray:
         return self.truth.astype(np.float64)
+
+    def enlarge(self, small: np.ndarray, factor: int) -> np.ndarray:
+        return self.truth
 
 
 @pytest.fixture
@@ -243,6 +248,16 @@ def test_a_subject_that_says_nothing_is_refused(folder: Path) -> None:
         evaluate_suite("sr", folder, large)
 
 
+def test_a_program_for_enlarged_pictures_is_measured_on_those_alone(program: Program, folder: Path) -> None:
+    for_four = TorchRunner(replace(program, notes={**program.notes, "scale": 4}))
+    assert [row.setting for row in evaluate_suite("sr", folder, for_four).rows] == ["x4"]
+    of_any = evaluate_suite("sr", folder, TorchRunner(program)).rows
+    assert [row.setting for row in of_any] == ["x2", "x4"]
+    with pytest.raises(UsageError, match="enlarges 4 times"):
+        evaluate_suite("gaussian", folder, for_four)
+    assert evaluate_suite("calibration", folder, for_four).rows
+
+
 # ---- what the model adds ---------------------------------------------------------------------------------
 
 
@@ -259,6 +274,9 @@ class _Brightens:
 
     def restore(self, pixels: np.ndarray) -> np.ndarray:
         return np.clip(pixels.astype(int) + 60, 0, 255).astype(np.uint8)
+
+    def enlarge(self, small: np.ndarray, factor: int) -> np.ndarray:
+        return enlarge(self.restore(small), factor)
 
     def restore_unclipped(self, image: np.ndarray) -> np.ndarray:
         return image * 255

@@ -17,11 +17,13 @@ from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network
 from restore_models.data import Batch
 from restore_models.export import export_program
 from restore_models.network import RestorationNet
+from restore_models.program import load_program, made_for_scale
 from restore_models.trainer import Trainer
 from restore_models.training import learning_rate, train_restoration
-from restore_models.training_config import TrainingConfig, load_config
+from restore_models.training_config import DegradationKind, TrainingConfig, load_config
 from restore_models.training_processes import Processes
 from restore_models.vectors import load_vectors
+from restore_models.zoo import open_model
 
 CONFIG = TrainingConfig(
     preset="tiny",
@@ -117,6 +119,24 @@ def test_export_makes_a_program_with_answers(photographs: Path, tmp_path: Path) 
     for low, high in program.notes["estimate_error"].values():
         assert low <= high
     assert load_vectors(target.with_suffix(".vectors.json"), program)
+
+
+def test_a_network_for_enlarged_pictures_says_so(photographs: Path, tmp_path: Path) -> None:
+    shares: dict[DegradationKind, float] = {"enlarged2": 0.5, "worn_enlarged2": 0.5}
+    config = CONFIG.model_copy(update={"scale": 2, "degradations": shares, "cropped_share": 0.0, "steps": 2})
+    result = train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+    assert set(result.metrics) == {"psnr_enlarged2", "psnr_worn_enlarged2"}
+    target = tmp_path / "model.safetensors"
+    export_program(result.checkpoint, target, data=photographs, licence="CC0-1.0")
+    assert made_for_scale(load_program(target)) == 2
+    assert made_for_scale(open_model(None, tmp_path)[1]) is None
+    with pytest.raises(UsageError, match="not cropped afterwards"):
+        train_restoration(
+            config.model_copy(update={"cropped_share": 0.5}),
+            data=photographs,
+            out=tmp_path / "other",
+            resume=False,
+        )
 
 
 @pytest.mark.parametrize(("outlier", "stepped"), [(4.0, False), (0.0, True)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore_manifests.errors import ModelError
+from restore_manifests.errors import ModelError, UsageError
 from restore_manifests.keys import Identity, create_identity
 from restore_manifests.pixels import encode_png
 from restore_manifests.schema import Body, Step, TraceStep, parse_manifest
@@ -27,10 +27,10 @@ from restore_sdk.recompute import recompute
 from restore_sdk.restoration import Restoration, restore
 from restore_sdk.selftest import selftest
 
-NOISY, QUIET = "tiny-noisy", "tiny-quiet"
+NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 
 
-def _install(folder: Path, name: str, *, says_noise: float, seed: int) -> None:
+def _install(folder: Path, name: str, *, says_noise: float, seed: int, **notes: Any) -> None:
     """A tiny program that sees the same noise in everything."""
     network = RestorationNet(PRESETS["tiny"], seed=seed).eval()
     head = network.convs["estimate_head"]
@@ -41,9 +41,8 @@ def _install(folder: Path, name: str, *, says_noise: float, seed: int) -> None:
         head.bias.copy_(torch.tensor([says_noise, 0.0, 0.0, 0.0]))
     batch = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
     folder.mkdir(parents=True, exist_ok=True)
-    save_program(
-        folder / f"{name}.safetensors", quantise_network(network, [batch], {"licence": "Apache-2.0"})
-    )
+    notes = {"licence": "Apache-2.0", **notes}
+    save_program(folder / f"{name}.safetensors", quantise_network(network, [batch], notes))
 
 
 @pytest.fixture
@@ -53,6 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
     monkeypatch.setenv("RESTORE_HOME", str(home))
     monkeypatch.setattr(zoo, "DEFAULT_MODEL", NOISY)
     monkeypatch.setattr(zoo, "QUIET_MODEL", QUIET)
+    monkeypatch.setattr(zoo, "ENLARGING_MODELS", {2: ENLARGES2})
     identity: Identity = create_identity(home, name="Laboratory", passphrase=None, unprotected=True)
     picture = tmp_path / "picture.png"
     picture.write_bytes(encode_png(np.random.default_rng(1).integers(0, 256, (70, 90, 3)).astype(np.uint8)))
@@ -60,6 +60,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
     def restore_it(says_noise: float, **options: Any) -> Restoration:
         _install(home / "models", NOISY, says_noise=says_noise, seed=1)
         _install(home / "models", QUIET, says_noise=0.0, seed=2)
+        _install(home / "models", ENLARGES2, says_noise=0.0, seed=3, scale=2)
         return restore(picture, out=tmp_path / "out", identity=identity, force=True, **options)[0]
 
     return restore_it
@@ -69,20 +70,30 @@ def _body(done: Restoration) -> Body:
     return parse_manifest(done.manifest.read_bytes()).body
 
 
-@pytest.mark.parametrize(("says_noise", "chosen"), [(0.0, QUIET), (1.0, NOISY)])
-@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize(
+    ("scale", "says_noise", "chosen"),
+    [(1, 0.0, QUIET), (2, 0.0, ENLARGES2), (4, 0.0, QUIET), (1, 1.0, NOISY), (2, 1.0, NOISY)],
+)
 def test_noise_decides_and_the_record_says_so(
-    run: Callable[..., Restoration], says_noise: float, chosen: str, scale: int
+    run: Callable[..., Restoration], scale: int, says_noise: float, chosen: str
 ) -> None:
     body = _body(run(says_noise, scale=scale))
     operations = [step.operation for step in body.plan]
     assert operations == ["route", *(["enlarge"] if scale > 1 else []), "restore"]
     route, restored = body.plan[0].parameters, body.plan[-1].parameters
     assert restored["model"] == chosen
-    assert (route["model"], route["below"], route["otherwise"]) == (NOISY, QUIET, NOISY)
+    below = {2: ENLARGES2}.get(scale, QUIET)
+    assert (route["model"], route["below"], route["otherwise"]) == (NOISY, below, NOISY)
     assert route["noise_thousandths"] == says_noise * 25_000
-    assert [model.id for model in body.models] == ([QUIET, NOISY] if chosen == QUIET else [NOISY])
+    assert [model.id for model in body.models] == ([NOISY] if chosen == NOISY else [chosen, NOISY])
     assert body.trace[0].input_sha256 == body.trace[0].output_sha256 == body.source.pixels_sha256
+
+
+def test_a_model_for_enlarged_images_is_not_given_others(run: Callable[..., Restoration]) -> None:
+    assert _body(run(1.0, scale=2, model=ENLARGES2)).models[0].id == ENLARGES2
+    for scale in (1, 4):
+        with pytest.raises(UsageError, match="enlarged 2 times"):
+            run(1.0, scale=scale, model=ENLARGES2)
 
 
 def test_blind_mode_and_a_named_model_are_not_routed(run: Callable[..., Restoration]) -> None:
@@ -130,7 +141,7 @@ def test_an_evaluation_measures_what_run_does(
 ) -> None:
     """The rows are those of the model that is chosen, not of the other; a note says how often it was."""
     run(says_noise)
-    for name, strength in ((NOISY, 0.2), (QUIET, 0.4)):
+    for name, strength in ((NOISY, 0.2), (QUIET, 0.4), (ENLARGES2, 0.3)):
         _spoil(tmp_path / "home" / "models" / f"{name}.safetensors", strength)
     images = tmp_path / "clean"
     images.mkdir()
@@ -144,6 +155,22 @@ def test_an_evaluation_measures_what_run_does(
     assert routed["notes"] == [
         f"Each picture by the model that its noise called for: {chosen} restored {count}."
     ]
+
+
+def test_an_evaluation_enlarges_by_the_model_for_the_scale(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    run(0.0)
+    for name, strength in ((NOISY, 0.2), (QUIET, 0.4), (ENLARGES2, 0.3)):
+        _spoil(tmp_path / "home" / "models" / f"{name}.safetensors", strength)
+    images = tmp_path / "clean"
+    images.mkdir()
+    (images / "picture.png").write_bytes((tmp_path / "picture.png").read_bytes())
+    found = evaluate("sr", images=images)
+    twice = evaluate("sr", images=images, model=ENLARGES2)["rows"]
+    four_times = [row for row in evaluate("sr", images=images, model=QUIET)["rows"] if row["setting"] == "x4"]
+    assert found["rows"] == [*twice, *four_times]
+    assert f"{ENLARGES2} restored 1, {QUIET} restored 1" in found["notes"][0]
 
 
 def _spoil(path: Path, strength: float) -> None:
@@ -161,12 +188,12 @@ def test_the_self_test_tries_every_model_that_run_chooses_among(
 ) -> None:
     run(0.0)
     folder = tmp_path / "home" / "models"
-    for name in (NOISY, QUIET):
+    for name in (NOISY, QUIET, ENLARGES2):
         make_vectors(load_program(folder / f"{name}.safetensors"), folder / f"{name}.vectors.json")
     found = selftest()
-    assert found["model"] == f"{NOISY}, {QUIET}"
+    assert found["model"] == f"{NOISY}, {QUIET}, {ENLARGES2}"
     assert found["verdict"] == "pass"
-    assert {row["name"].partition(":")[0] for row in found["vectors"]} == {NOISY, QUIET}
+    assert {row["name"].partition(":")[0] for row in found["vectors"]} == {NOISY, QUIET, ENLARGES2}
     (folder / f"{QUIET}.vectors.json").write_text(
         (folder / f"{NOISY}.vectors.json").read_text(encoding="utf-8"), encoding="utf-8"
     )
