@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from restore_manifests import c2pa_claim
+from restore_manifests.canonical import sha256_hex
 from restore_manifests.checkpoint import note_text
 from restore_manifests.errors import ManifestError
 from restore_manifests.log_proof import LogProof, LogProofError, verify_inclusion
@@ -78,6 +79,8 @@ class RecordInputs:
     tsa_roots_pem: str | None = None
     """Roots trusted for timestamps only, beside those of `trust_roots_pem`, which are trusted for both."""
     max_pixels: int = MAX_PIXELS
+    pixels: bool = True
+    """Whether pictures are decoded whose bytes are those that a trusted signer signed."""
 
 
 class ResultFile:
@@ -91,6 +94,17 @@ class ResultFile:
     def roots(self) -> tuple[x509.Certificate, ...] | None:
         """The trust roots given; None if there were none, empty if they cannot be read."""
         return _certificates(self.inputs.trust_roots_pem)
+
+    @cached_property
+    def result_sha256(self) -> str:
+        """Of the bytes of the result file as it is."""
+        return sha256_hex(self.inputs.result_bytes)
+
+    @cached_property
+    def source_sha256(self) -> str | None:
+        """Of the bytes of the source file as it is; None if it was not found."""
+        data = self.inputs.source_bytes
+        return None if data is None else sha256_hex(data)
 
     @cached_property
     def claim(self) -> ClaimView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -227,15 +228,21 @@ class Trainer:
 
     @torch.no_grad()
     def start(self, checkpoint: Checkpoint) -> None:
-        """Begins a new run from the averaged weights of an earlier one."""
+        """Begins a new run from the averaged weights of an earlier one.
+
+        Of a network that differs in `fold` alone, as those for two scales do, its first and last convolutions
+        are left as they are: they do not fit.
+        """
         average = {name: tensor.float() for name, tensor in checkpoint.group("average").items()}
-        if checkpoint.architecture != self.network.shape or average.keys() != self.parameters.keys():
+        like = replace(checkpoint.architecture, fold=self.network.shape.fold)
+        if like != self.network.shape or average.keys() != self.parameters.keys():
             raise ModelError(
                 "The weights to start from belong to another architecture.",
                 hint="Use the preset that they were trained with.",
             )
-        self._load({name: tensor.to(self.device) for name, tensor in average.items()})
         for name, parameter in self.parameters.items():
+            if average[name].shape == parameter.shape:
+                parameter.copy_(average[name])
             self.average[name].copy_(parameter)
 
     @torch.no_grad()

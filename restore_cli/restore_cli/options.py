@@ -15,6 +15,7 @@ __all__ = [
     "LogKey",
     "Model",
     "NoRecompute",
+    "Pixels",
     "PublicLogKey",
     "Quiet",
     "Revoked",
@@ -79,7 +80,15 @@ LogKey = Annotated[
 ]
 NoRecompute = Annotated[
     bool,
-    typer.Option("--no-recompute", help="Leave out the recomputation of the pixels, which takes longest."),
+    typer.Option(
+        "--no-recompute",
+        help="Leave out the recomputation of the pixels, which takes longest; a file that is, byte for byte, "
+        "the one that a trusted signer signed is not decoded either.",
+    ),
+]
+Pixels = Annotated[
+    bool,
+    typer.Option("--pixels", help="With --no-recompute: decode every picture and compare its pixels too."),
 ]
 Model = Annotated[
     str | None,

@@ -29,6 +29,7 @@ class Options:
 
     root: Path
     recompute: bool = True
+    pixels: bool = False
     trust: Path | None = None
     tsa_trust: Path | None = None
     revoked: Path | None = None
@@ -52,6 +53,7 @@ class Options:
                 {
                     "files": {name: path and sha256_hex(read_file(path)) for name, path in named.items()},
                     "log_keys": [self.log_key, *self.public_log_keys],
+                    "pixels": self.pixels,
                     "recompute": self.recompute,
                     "thumbnails": self.thumbnails,
                     "versions": {name: _version(name) for name in packages},
@@ -113,6 +115,7 @@ def _item(manifest: Path, path: str, facts: Facts | None, options: Options) -> A
             manifest,
             trust=options.trust,
             recompute=options.recompute,
+            pixels=options.pixels,
             log_key=options.log_key,
             public_log_keys=options.public_log_keys,
             revoked=options.revoked,

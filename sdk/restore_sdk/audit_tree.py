@@ -41,6 +41,7 @@ def audit(
     *,
     jobs: int | None = None,
     recompute: bool = True,
+    pixels: bool = False,
     trust: Path | None = None,
     tsa_trust: Path | None = None,
     revoked: Path | None = None,
@@ -55,7 +56,7 @@ def audit(
 ) -> AuditReport:
     """Verify every bundle below `directory` in `jobs` processes (default: one per processor).
 
-    `trust`, `tsa_trust`, `revoked` and the keys are as for `verify`; `thumbnails` adds small pictures for a
+    `recompute`, `pixels`, `trust`, `tsa_trust`, `revoked` and the keys are as for `verify`; `thumbnails` adds small pictures for a
     report. `state` is a file that keeps findings: a bundle whose bytes are all as they were is taken over
     from it, and an audit that was interrupted goes on. `reference` is the period that the other records are
     compared with for drift; without one, the later half is compared with the earlier. `runner` replaces the
@@ -80,6 +81,7 @@ def audit(
     options = Options(
         root=directory,
         recompute=recompute,
+        pixels=pixels,
         trust=trust,
         tsa_trust=tsa_trust,
         revoked=revoked,

@@ -52,7 +52,7 @@ def export_record(
     naming the check, if one that needs no recomputation fails; UsageError if a file cannot be read.
     """
     case = open_case(manifest, result=result)
-    report = verify(case.result_path, manifest, recompute=False)
+    report = verify(case.result_path, manifest, recompute=False, pixels=True)
     for check in report.checks:
         if check.verdict is Verdict.FAIL:
             raise VerificationError(

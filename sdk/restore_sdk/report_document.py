@@ -79,6 +79,7 @@ def make_document(
         source=source,
         trust=trust,
         recompute=recompute,
+        pixels=True,  # the report shows them as decoded
         log_key=log_key,
         revoked=revoked,
     )

@@ -37,6 +37,7 @@ def verify(
     source: Path | None = None,
     trust: Path | None = None,
     recompute: bool = True,
+    pixels: bool = False,
     log_key: str | Path | None = None,
     revoked: Path | None = None,
     tsa_trust: Path | None = None,
@@ -50,7 +51,8 @@ def verify(
     the public key of the transparency log, or the file that holds it, `public_log_keys` those of public logs;
     `revoked` is a list of certificates that do not count any more. `tsa_trust` is a PEM file of roots that
     are trusted for timestamps only, those of `trust` are trusted for both. With `recompute` the pixels and
-    maps are made again, which needs the source, the weights and torch. `weights` gives the SHA-256 of the
+    maps are made again, which needs the source, the weights and torch. Without it and without `pixels`, no
+    picture is decoded whose bytes are the very ones that a signer trusted by `trust` signed. `weights` gives the SHA-256 of the
     weights installed here by model id, for who verifies many; without it their files are hashed.
 
     What is wrong with the record is in the report, never an exception. Raises UsageError if a path given
@@ -79,7 +81,7 @@ def verify(
             opened = None if found is None else _decoded(found, body.source.name)
             source_pixels = partial(_source_pixels, opened)
             facts["recomputed"] = _recompute(body, opened, result_bytes)
-        elif found is not None:  # then beside the other pictures
+        elif found is not None:  # if at all, then beside the other pictures
             source_pixels = partial(_decoded_pixels, found, body.source.name)
     return verify_record(
         RecordInputs(
@@ -91,6 +93,7 @@ def verify(
             public_log_keys=public_keys,
             revocations=revocations,
             tsa_roots_pem=tsa_pem,
+            pixels=recompute or pixels,
             **facts,
         ),
         source=source_pixels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,23 @@ def test_export_makes_a_program_with_answers(photographs: Path, tmp_path: Path) 
     for low, high in program.notes["estimate_error"].values():
         assert low <= high
     assert load_vectors(target.with_suffix(".vectors.json"), program)
+
+
+def test_a_network_for_another_scale_takes_over_what_fits() -> None:
+    """All but the first and the last convolutions, whose channels go by the scale."""
+    whole, folded = (Trainer(CONFIG, replace(PRESETS["tiny"], fold=fold), Processes()) for fold in (2, 4))
+    for parameter in whole.average.values():
+        parameter.add_(1.0)
+    before = {name: parameter.clone() for name, parameter in folded.average.items()}
+    folded.start(whole.checkpoint({}))
+    fresh = {name for name in before if torch.equal(folded.parameters[name], before[name])}
+    assert fresh == {
+        *("convs.stem.weight", "convs.residual_head.weight", "convs.residual_head.bias"),
+        *("convs.interval_head.weight", "convs.interval_head.bias"),
+    }
+    for name in before.keys() - fresh:
+        assert torch.equal(folded.parameters[name], whole.average[name])
+        assert torch.equal(folded.average[name], whole.average[name])
 
 
 def test_a_network_for_enlarged_pictures_says_so(photographs: Path, tmp_path: Path) -> None:
