@@ -72,7 +72,7 @@ def verify_record(
         (["recompute.pixels"], lambda: _recompute(record)),
     ]
     made: dict[str, list[Check]] = {}
-    if not inputs.pixels:  # then who signed decides what is to be decoded
+    if not inputs.pixels and inputs.recomputed is None:  # then who signed decides what is to be decoded
         made = {ids[0]: _made(ids, make) for ids, make in steps if ids[0] in _VOUCHING}
         signed = all(check.verdict is Verdict.PASS for checks in made.values() for check in checks)
     left = {ids[0]: (ids, make) for ids, make in steps if ids[0] not in made}
@@ -118,10 +118,8 @@ def _result_file(record: Record) -> Iterable[Check]:
 
 
 def _same_bytes(name: str, what: str, sha256: str) -> Check:
-    message = (
-        f"{what} is, byte for byte, the one that was signed (SHA-256 {short(sha256)}); it was not decoded."
-    )
-    return passed(name, message, SAME_BYTES)
+    message = f"{what} is, byte for byte, the one that was signed (SHA-256 {short(sha256)}); it was not"
+    return passed(name, f"{message} decoded.", SAME_BYTES)
 
 
 def _result_pixels(record: Record, *, same_bytes_do: bool) -> Iterable[Check]:

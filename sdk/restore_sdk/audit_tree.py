@@ -56,12 +56,12 @@ def audit(
 ) -> AuditReport:
     """Verify every bundle below `directory` in `jobs` processes (default: one per processor).
 
-    `recompute`, `pixels`, `trust`, `tsa_trust`, `revoked` and the keys are as for `verify`; `thumbnails` adds small pictures for a
-    report. `state` is a file that keeps findings: a bundle whose bytes are all as they were is taken over
-    from it, and an audit that was interrupted goes on. `reference` is the period that the other records are
-    compared with for drift; without one, the later half is compared with the earlier. `runner` replaces the
-    processes of this machine, `cluster` (the address of a Ray cluster) brings its own. Worker processes are
-    spawned: a script calls this below `if __name__ == "__main__":`.
+    `recompute`, `pixels`, `trust`, `tsa_trust`, `revoked` and the keys are as for `verify`; `thumbnails` adds
+    small pictures for a report. `state` is a file that keeps findings: a bundle whose bytes are all as they
+    were is taken over from it, and an audit that was interrupted goes on. `reference` is the period that the
+    other records are compared with for drift; without one, the later half is compared with the earlier.
+    `runner` replaces the processes of this machine, `cluster` (the address of a Ray cluster) brings its own.
+    Worker processes are spawned: a script calls this below `if __name__ == "__main__":`.
 
     Raises UsageError if the folder cannot be listed or an option names nothing, KeyStoreError if `revoked` is
     no list, StorageError if `state` cannot be written; whatever is wrong with a bundle is in the report.

@@ -52,8 +52,9 @@ def verify(
     `revoked` is a list of certificates that do not count any more. `tsa_trust` is a PEM file of roots that
     are trusted for timestamps only, those of `trust` are trusted for both. With `recompute` the pixels and
     maps are made again, which needs the source, the weights and torch. Without it and without `pixels`, no
-    picture is decoded whose bytes are the very ones that a signer trusted by `trust` signed. `weights` gives the SHA-256 of the
-    weights installed here by model id, for who verifies many; without it their files are hashed.
+    picture is decoded whose bytes are the very ones that a signer trusted by `trust` signed. `weights` gives
+    the SHA-256 of the weights installed here by model id, for who verifies many; without it their files are
+    hashed.
 
     What is wrong with the record is in the report, never an exception. Raises UsageError if a path given
     names nothing that can be read, LogError if `log_key` is no key, KeyStoreError if `revoked` is no list.
