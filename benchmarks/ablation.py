@@ -78,6 +78,18 @@ architecture = { window = 4 }
 name = "no attention"
 architecture = { attention_levels = 0 }
 [[run]]
+name = "skips projected"
+architecture = { skip = "project" }
+[[run]]
+name = "no skips"
+architecture = { skip = "none" }
+[[run]]
+name = "residual scale 1"
+residual_scale = 1.0
+[[run]]
+name = "on the pixels"
+architecture = { fold = 1 }
+[[run]]
 name = "perceptron x1"
 architecture = { mlp_ratio = 1 }
 """

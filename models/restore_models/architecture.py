@@ -89,6 +89,9 @@ class Architecture:
     mlp_ratio: int = 2
     fold: int = 2
     """Side of the blocks of pixels that the first level takes as channels; 1: it works on the pixels."""
+    skip: str = "add"
+    """How a level's result on the way down joins that on the way up: `add`; `project`, both through 1x1
+    convolutions first, which is concatenation with one convolution after it; or `none`."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or len(self.widths) < 2:
@@ -99,6 +102,10 @@ class Architecture:
         if self.fold not in (1, 2, 4):
             raise ModelError(
                 f"The architecture folds blocks of {self.fold} pixels.", hint="Give fold as 1, 2 or 4."
+            )
+        if self.skip not in ("add", "project", "none"):
+            raise ModelError(
+                f"There are no skips called {self.skip!r}.", hint="Give skip as add, project or none."
             )
         for width in self.widths[len(self.widths) - self.attention_levels :]:
             if width % self.head_channels:
@@ -155,6 +162,14 @@ class _Builder:
 
     def sum(self, name: str, one: str, other: str, channels: int) -> str:
         return self.add(Operation.ADD, name, one, other, channels=channels)
+
+    def skip(self, name: str, here: str, other: str, channels: int, kind: str) -> str:
+        if kind == "none":
+            return here
+        if kind == "project":
+            here = self.conv(f"{name}.here", here, channels, 1)
+            other = self.conv(f"{name}.other", other, channels, 1)
+        return self.sum(name, here, other, channels)
 
     def head(self, name: str, source: str, channels: int, fold: int, *, relu: bool = False) -> str:
         """A result at the image's resolution."""
@@ -220,7 +235,7 @@ def build_graph(shape: Architecture) -> Graph:
     for level in reversed(range(levels - 1)):
         wide = make.conv(f"up{level}", here, 4 * shape.widths[level], 1)
         here = make.add(Operation.UNFOLD, f"unfold{level}", wide, channels=shape.widths[level], block=2)
-        here = make.sum(f"skip{level}", here, skips[level], shape.widths[level])
+        here = make.skip(f"skip{level}", here, skips[level], shape.widths[level], shape.skip)
         here = stage(f"decoder{level}", here, level)
     residual = make.head("residual", here, 3, shape.fold)
     interval = make.head("interval", here, 6, shape.fold, relu=True)

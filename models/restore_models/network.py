@@ -64,10 +64,11 @@ class RestorationNet(nn.Module):
 
     `forward` takes (batch, 3, height, width) in network units, both sides multiples of `graph.multiple`,
     and returns `residual` (batch, 3, h, w), `interval` (batch, 6, h, w; three below then three above)
-    and `estimate` (batch, 4, h / lowest, w / lowest).
+    and `estimate` (batch, 4, h / lowest, w / lowest). The weights are drawn from `seed`, the last of each
+    residual branch `residual_scale` times as large as others.
     """
 
-    def __init__(self, shape: Architecture, *, seed: int = 0) -> None:
+    def __init__(self, shape: Architecture, *, seed: int = 0, residual_scale: float = 0.1) -> None:
         super().__init__()
         rng = np.random.default_rng([seed, 11])
         self.shape = shape
@@ -78,7 +79,7 @@ class RestorationNet(nn.Module):
         for node in self.graph.nodes:
             channels[node.name] = node.channels
             if node.operation is Operation.CONV:
-                self.convs[_key(node)] = _conv(node, channels[node.inputs[0]], rng)
+                self.convs[_key(node)] = _conv(node, channels[node.inputs[0]], rng, residual_scale)
             elif node.operation is Operation.ATTENTION:
                 self.position_bias[_key(node)] = nn.Parameter(
                     torch.zeros((2 * node.window - 1) ** 2, node.heads)
@@ -126,7 +127,7 @@ def _key(node: Node) -> str:
     return node.name.replace(".", "_")
 
 
-def _conv(node: Node, sources: int, rng: np.random.Generator) -> nn.Conv2d:
+def _conv(node: Node, sources: int, rng: np.random.Generator, residual_scale: float) -> nn.Conv2d:
     stride, padding = (2, 0) if node.kernel == 2 else (1, node.kernel // 2)
     conv = nn.Conv2d(sources, node.channels, node.kernel, stride, padding)
     if conv.bias is not None:
@@ -134,7 +135,7 @@ def _conv(node: Node, sources: int, rng: np.random.Generator) -> nn.Conv2d:
     gain = (2.0 if node.relu else 1.0) / (sources * node.kernel**2)
     if node.name.endswith((".conv2", ".project", ".mlp2")):
         # Each residual branch starts small: without norms this is what keeps a deep sum in range.
-        gain = 0.01 * 2.0 / (sources * node.kernel**2)
+        gain = residual_scale**2 * 2.0 / (sources * node.kernel**2)
     elif node.name.endswith(".head"):
         gain *= 0.01
     # torch's own generators differ between instruction sets; NumPy's do not.

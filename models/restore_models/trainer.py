@@ -65,7 +65,7 @@ class Trainer:
         self.config = config
         self.processes = processes
         self.device = processes.device
-        self.network = RestorationNet(architecture, seed=config.seed)
+        self.network = RestorationNet(architecture, seed=config.seed, residual_scale=config.residual_scale)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads leave out channels_last
         self.parameters = dict(self.network.named_parameters())
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}

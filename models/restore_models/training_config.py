@@ -46,6 +46,8 @@ class TrainingConfig(BaseModel):
     """A key of `architecture.PRESETS`."""
     scale: Literal[1, 2, 4] = 1
     """What `restore run --scale` has enlarged the pictures by that the network is for."""
+    residual_scale: float = Field(default=0.1, ge=0)
+    """How large the last weights of a residual branch begin, against other weights."""
     seed: int = 1
     steps: int = Field(default=20_000, ge=1)
     batch: int = Field(default=8, ge=1)

@@ -16,10 +16,10 @@ from restore_models.program import Program
 from restore_models.quantise import quantise_network
 
 
-def make_network(seed: int = 0, scale: float = 1.0, fold: int = 2) -> RestorationNet:
+def make_network(seed: int = 0, scale: float = 1.0, fold: int = 2, skip: str = "add") -> RestorationNet:
     """The `tiny` network with weights from a seeded generator."""
     rng = np.random.default_rng(seed)
-    network = RestorationNet(dataclasses.replace(PRESETS["tiny"], fold=fold)).eval()
+    network = RestorationNet(dataclasses.replace(PRESETS["tiny"], fold=fold, skip=skip)).eval()
     for name, parameter in network.named_parameters():
         values = rng.standard_normal(tuple(parameter.shape)).astype(np.float32)
         fan_in = max(1, int(np.prod(parameter.shape[1:])))
@@ -28,10 +28,10 @@ def make_network(seed: int = 0, scale: float = 1.0, fold: int = 2) -> Restoratio
     return network
 
 
-def make_program(seed: int = 0, scale: float = 1.0, fold: int = 2) -> Program:
+def make_program(seed: int = 0, scale: float = 1.0, fold: int = 2, skip: str = "add") -> Program:
     rng = np.random.default_rng([seed, 1])
     batch = torch.from_numpy(rng.uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
-    return quantise_network(make_network(seed, scale, fold), [batch], {"licence": "Apache-2.0"})
+    return quantise_network(make_network(seed, scale, fold, skip), [batch], {"licence": "Apache-2.0"})
 
 
 @pytest.fixture(scope="session")

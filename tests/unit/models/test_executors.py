@@ -45,13 +45,14 @@ def _changed(program: Program, name: str, index: int, value: int) -> Program:
     seed=st.integers(0, 2**16),
     scale=st.floats(0.2, 3.0),
     fold=st.sampled_from([1, 2, 4]),
+    skip=st.sampled_from(["add", "project", "none"]),
     height=st.integers(1, 2),
     width=st.integers(1, 2),
 )
 def test_torch_equals_reference_on_random_programs(
-    seed: int, scale: float, fold: int, height: int, width: int
+    seed: int, scale: float, fold: int, skip: str, height: int, width: int
 ) -> None:
-    program = make_program(seed, scale, fold)
+    program = make_program(seed, scale, fold, skip)
     rng = np.random.default_rng(seed)
     size = (3, height * program.multiple, width * program.multiple)
     image = rng.integers(-2500, 2500, size)  # beyond the limit too: it is clamped

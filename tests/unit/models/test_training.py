@@ -250,6 +250,8 @@ def test_presets_are_of_the_promised_size() -> None:
 def test_architecture_refuses_what_does_not_fit() -> None:
     with pytest.raises(ModelError, match="folds blocks of 3 pixels"):
         Architecture(fold=3)
+    with pytest.raises(ModelError, match="no skips"):
+        Architecture(skip="both")
     with pytest.raises(ModelError, match="block counts"):
         Architecture(widths=(16, 32), blocks=(1,))
     with pytest.raises(ModelError, match="heads"):
