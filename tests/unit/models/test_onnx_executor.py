@@ -12,12 +12,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restore_manifests.errors import ModelError
+from restore_models.architecture import PRESETS
+from restore_models.network import RestorationNet
 from restore_models.onnx_executor import OnnxRunner, export_onnx
-from restore_models.program import Op, Program, certificate, save_program
+from restore_models.program import LIMIT, Op, Program, certificate, save_program
+from restore_models.quantise import quantise_network
 from restore_models.reference import run_reference
 from restore_models.restorer import Executor, TorchRunner, restore_pixels
 from restore_models.vectors import vector_image
@@ -136,3 +140,18 @@ def test_a_missing_package_is_one_sentence(
         OnnxRunner(program)
     assert "forensic-restore[onnx]" in caught.value.hint
     save_program(tmp_path / "p.safetensors", program)  # the rest of the package needs neither
+
+
+def test_the_large_preset_runs_as_an_integer_program() -> None:
+    """`base`, with weights from a seed: two executors agree, and no sum leaves the certificate."""
+    network = RestorationNet(PRESETS["base"], seed=3).eval()
+    rng = np.random.default_rng(0)
+    batch = torch.from_numpy(rng.uniform(-1, 1, (1, 3, 128, 128)).astype(np.float32))
+    program = quantise_network(network, [batch], {"licence": "Apache-2.0"}, compensate=False)
+    assert max(certificate(program).values()) < LIMIT
+    image = rng.integers(0, 256, (100, 128, 3)).astype(np.uint8)
+    one, other = (restore_pixels(runner(program), image) for runner in (TorchRunner, OnnxRunner))
+    assert (one.pixels == other.pixels).all()
+    assert (one.interval == other.interval).all()
+    assert one.estimates == other.estimates
+    assert (one.pixels != image).any()
