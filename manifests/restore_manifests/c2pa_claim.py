@@ -8,9 +8,7 @@ every reader. Nothing is ever fetched. The library is imported on use; it takes 
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import io
 import json
 from collections import deque
@@ -31,8 +29,8 @@ from restore_manifests.claim_store import (
     ingredients_of,
     judge,
 )
-from restore_manifests.errors import EvidenceError, ManifestError
-from restore_manifests.pixels import png_chunks
+from restore_manifests.data_hash import DataHash
+from restore_manifests.errors import ManifestError
 from restore_manifests.schema import Body, Ingredient
 from restore_manifests.signing import ACCEPTED_EKU
 
@@ -50,7 +48,6 @@ _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _PNG = "image/png"
 _ABSENT = "claim-absent"
 _MARKS = (b"jumb", b"caBX", b"c2pa")  # one of them is in every file that carries a claim
-_HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 # what is said about the signer, not about the content; the verifier judges it under signer.trust
 _CREDENTIAL = ("signingCredential.", "timeStamp.", "claimSignature.outsideValidity")
 _REQUIRED = ("claimSignature.validated", "assertion.dataHash.match")
@@ -67,8 +64,8 @@ class ClaimView:
     failures: tuple[str, ...] = ()
     """Codes of the active claim that concern content, not the signer."""
     credential_failures: tuple[str, ...] = ()
-    binding_problem: str | None = None
-    """Why our own computation of the hard binding does not hold; None if it does."""
+    binding: DataHash | None = field(default=None, repr=False, compare=False)
+    """The hard binding, to be computed by ourselves."""
     record_text: str | None = None
     record_problem: str | None = None
     source_types: tuple[str, ...] = ()
@@ -78,6 +75,11 @@ class ClaimView:
     """SHA-256 that the claim gives for the weights that took part."""
     signer_serial: int | None = None
     ancestors: tuple[Ancestor, ...] = ()
+
+    @property
+    def binding_problem(self) -> str | None:
+        """Why our own computation of the hard binding does not hold; None if it does."""
+        return None if self.binding is None else self.binding.problem
 
 
 def embed(
@@ -172,7 +174,7 @@ def read(png_bytes: bytes, roots: Sequence[x509.Certificate] = ()) -> ClaimView:
     return ClaimView(
         failures=tuple(code for code in codes if not code.startswith(_CREDENTIAL)),
         credential_failures=tuple(code for code in codes if code.startswith(_CREDENTIAL)),
-        binding_problem=_binding_problem(png_bytes, assertions),
+        binding=DataHash(png_bytes, assertions),
         record_text=record,
         record_problem=record_problem,
         source_types=tuple(
@@ -346,34 +348,6 @@ def _record(active: dict[str, Any], assertions: dict[str, Any]) -> tuple[str | N
     if list(data) != ["manifest"] or not isinstance(data["manifest"], str):
         return None, "the record in the claim is not one text"
     return data["manifest"], None
-
-
-def _binding_problem(png: bytes, assertions: dict[str, Any]) -> str | None:
-    """Recompute `c2pa.hash.data`: all bytes but the one chunk that holds the claim."""
-    bindings = [as_dict(data) for label, data in assertions.items() if label.startswith("c2pa.hash.")]
-    if len(bindings) != 1 or "c2pa.hash.data" not in assertions:
-        return "the claim does not have exactly one data hash"
-    binding = bindings[0]
-    try:
-        boxes = [
-            (start, len(body) + 12)
-            for start, name, body in png_chunks(png, check_sums=False)
-            if name == b"caBX"
-        ]
-    except EvidenceError as error:
-        return error.message
-    ranges = [(as_dict(r).get("start"), as_dict(r).get("length")) for r in as_list(binding.get("exclusions"))]
-    if len(boxes) != 1 or ranges != boxes:
-        return "the claim leaves out other bytes than the claim itself"
-    (start, length), kind = boxes[0], _HASHES.get(str(binding.get("alg")))
-    if kind is None:
-        return "the claim's data hash is of an unknown kind"
-    digest = kind(png[:start])
-    digest.update(memoryview(png)[start + length :])
-    recorded = str(binding.get("hash"))  # crJSON writes bytes as b64'...'
-    if recorded != f"b64'{base64.b64encode(digest.digest()).decode()}'":
-        return "the bytes of the file are not those that the claim was made for"
-    return None
 
 
 def _failures(results: dict[str, Any]) -> list[str]:

@@ -82,6 +82,12 @@ class RecordInputs:
     pixels: bool = True
     """Whether pictures are decoded whose bytes are those that a trusted signer signed."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all pictures together."""
+        pictures = (self.result_bytes, self.source_bytes, self.edit_map_bytes, self.confidence_map_bytes)
+        return sum(len(data) for data in pictures if data is not None)
+
 
 class ResultFile:
     """A result without a manifest that could be read: only its claim can be judged."""
@@ -94,17 +100,6 @@ class ResultFile:
     def roots(self) -> tuple[x509.Certificate, ...] | None:
         """The trust roots given; None if there were none, empty if they cannot be read."""
         return _certificates(self.inputs.trust_roots_pem)
-
-    @cached_property
-    def result_sha256(self) -> str:
-        """Of the bytes of the result file as it is."""
-        return sha256_hex(self.inputs.result_bytes)
-
-    @cached_property
-    def source_sha256(self) -> str | None:
-        """Of the bytes of the source file as it is; None if it was not found."""
-        data = self.inputs.source_bytes
-        return None if data is None else sha256_hex(data)
 
     @cached_property
     def claim(self) -> ClaimView:
@@ -124,6 +119,22 @@ class Record(ResultFile):
             manifest.body.ingredients, key=lambda i: ("pass", "unable", "fail").index(i.verdict)
         )
         self.expected_ancestors = {item.label: item.verdict for item in worst_last}
+
+    @cached_property
+    def result_sha256(self) -> str:
+        """Of the bytes of the result file as it is."""
+        return sha256_hex(self.inputs.result_bytes)
+
+    @property
+    def result_is_sealed(self) -> bool:
+        """Whether the result file is, by its hash, the one that the manifest's seal names."""
+        return self.result_sha256 == self.manifest.files.result.sha256
+
+    @cached_property
+    def source_sha256(self) -> str | None:
+        """Of the bytes of the source file as it is; None if it was not found."""
+        data = self.inputs.source_bytes
+        return None if data is None else sha256_hex(data)
 
     @cached_property
     def chain(self) -> tuple[x509.Certificate, ...]:

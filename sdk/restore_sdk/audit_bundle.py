@@ -14,7 +14,7 @@ from restore_manifests.errors import RestoreError, UsageError
 from restore_manifests.report import Check, Verdict
 from restore_sdk.audit_drift import Facts, facts_of
 from restore_sdk.audit_items import AuditItem
-from restore_sdk.output import MANIFEST_SUFFIX
+from restore_sdk.bundle_names import MANIFEST_SUFFIX
 from restore_sdk.verification import beside, read_file, verify
 
 __all__ = ["Examined", "Options", "Task", "examine", "lost"]

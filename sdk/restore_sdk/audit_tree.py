@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,7 @@ from restore_sdk.audit_items import AuditItem, AuditReport, Duplicate
 from restore_sdk.audit_links import Joint, links_of
 from restore_sdk.audit_state import AuditState
 from restore_sdk.audit_workers import Runner, in_processes, job_count
-from restore_sdk.output import BUNDLE_SUFFIXES, MANIFEST_SUFFIX
+from restore_sdk.bundle_names import BUNDLE_SUFFIXES, MANIFEST_SUFFIX
 from restore_sdk.verification import load_log_key, load_trust, read_file
 
 __all__ = ["AuditItem", "AuditReport", "Duplicate", "Progress", "Reference", "audit"]
@@ -100,7 +100,8 @@ def audit(
 
             run = stack.enter_context(on_cluster(cluster, options))
         kept = None if state is None else stack.enter_context(AuditState(state, directory))
-        for item in _examined(manifests, options, run, kept):
+        examined = stack.enter_context(contextlib.closing(_examined(manifests, options, run, kept)))
+        for item in examined:  # closed at once where this stops, and its processes with it
             bundles.append(item)
             if progress:
                 progress(item.path, len(bundles) / len(manifests))
@@ -122,7 +123,7 @@ def audit(
 
 def _examined(
     manifests: list[Path], options: Options, run: Runner, kept: AuditState | None
-) -> Iterator[AuditItem]:
+) -> Generator[AuditItem, None, None]:
     """Items in the order in which they are done; what is fresh is kept at once."""
     known = kept.fingerprints(datetime.now(UTC)) if kept else {}
     tasks = [Task(path, known.get(path.relative_to(options.root).as_posix())) for path in manifests]

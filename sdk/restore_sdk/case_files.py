@@ -11,7 +11,7 @@ from pathlib import Path
 
 from restore_manifests.errors import ManifestError, UsageError
 from restore_manifests.schema import Manifest, parse_manifest
-from restore_sdk.output import MANIFEST_SUFFIX
+from restore_sdk.bundle_names import MANIFEST_SUFFIX
 from restore_sdk.verification import beside, read_file
 
 __all__ = ["CaseFiles", "open_case"]

@@ -30,11 +30,10 @@ from numpy.typing import NDArray
 
 from restore_manifests.errors import StorageError, UsageError
 from restore_manifests.pixels import encode_png
+from restore_sdk.bundle_names import BUNDLE_SUFFIXES, MANIFEST_SUFFIX
 from restore_sdk.evidence import Evidence
 
 __all__ = [
-    "BUNDLE_SUFFIXES",
-    "MANIFEST_SUFFIX",
     "Recovery",
     "check_vacant",
     "encode_result",
@@ -43,10 +42,6 @@ __all__ = [
     "replace_file",
     "write_bundle",
 ]
-
-MANIFEST_SUFFIX = ".manifest.json"
-BUNDLE_SUFFIXES = (".restored.png", ".edit.png", ".confidence.png", ".tlog-proof", MANIFEST_SUFFIX)
-"""What the files of a bundle are called after the stem of their source; the manifest comes last."""
 
 _LOCK_NAME = ".restore.lock"
 _JOURNAL = "restore-commit.json"

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from restore_manifests.errors import ModelError, UndecidableError, UsageError
 from restore_manifests.keys import load_identity
 from restore_manifests.schema import Degradation, Request, Step
+from restore_sdk.bundle_names import BUNDLE_SUFFIXES
 from restore_sdk.confidence import calibration_doubts
 from restore_sdk.estimates import abstentions
 from restore_sdk.evidence import Evidence, open_evidence
 from restore_sdk.home import restore_home
 from restore_sdk.model_in_use import ModelInUse, RoutedInUse, open_in_use
-from restore_sdk.output import BUNDLE_SUFFIXES, check_vacant, write_bundle
+from restore_sdk.output import check_vacant, write_bundle
 from restore_sdk.overlap import overlapped
 from restore_sdk.plan import Executed, execute
 from restore_sdk.record import Job, beside_source, make_record, sign_record

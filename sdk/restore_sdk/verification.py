@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,16 +119,14 @@ def beside(folder: Path, name: str) -> Path | None:
 def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of a regular file. Raises UsageError for everything else, with the reason."""
     try:
-        if not path.is_file():  # opening a pipe or device would block or act on it
-            what = (
-                "is a folder"
-                if path.is_dir()
-                else "is no regular file"
-                if path.exists()
-                else "does not exist"
-            )
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            raise UsageError(f"{path} does not exist.", hint="Check the path.") from None
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe or device would block or act on it
+            what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
             raise UsageError(f"{path} {what}.", hint="Check the path.")
-        if path.stat().st_size > max_bytes:
+        if found.st_size > max_bytes:
             raise UsageError(
                 f"{path} has more than {max_bytes:,} bytes.", hint="Check that it is the right file."
             )
@@ -148,17 +146,24 @@ def thread_count() -> int:
 
 def load_trust(path: Path) -> str:
     """The root certificates in a PEM file. Raises UsageError if it holds none."""
-    from cryptography import x509  # noqa: PLC0415
-
-    data = _named(path, "The file of trust roots")
-    try:
-        x509.load_pem_x509_certificates(data)
-        return data.decode("ascii", "replace")
-    except ValueError as error:
+    text = _certificates_in(_named(path, "The file of trust roots"))
+    if text is None:
         raise UsageError(
             f"{path} holds no certificates that can be read.",
             hint="Name a PEM file, such as the signer's root.pem.",
-        ) from error
+        )
+    return text
+
+
+@lru_cache(maxsize=8)  # an audit reads the same file thousands of times
+def _certificates_in(data: bytes) -> str | None:
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        x509.load_pem_x509_certificates(data)
+    except ValueError:
+        return None
+    return data.decode("ascii", "replace")
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:

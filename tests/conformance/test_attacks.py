@@ -51,7 +51,9 @@ def scene(made: bench.Scene, tmp_path: Path, restore_home: Path) -> bench.Scene:
     return bench.copy_scene(made, tmp_path)
 
 
-def judged(scene: bench.Scene, *, recompute: bool = False, log_key: bool = True) -> Report:
+def judged(
+    scene: bench.Scene, *, recompute: bool = False, pixels: bool = False, log_key: bool = True
+) -> Report:
     root = scene.outside / "root.pem"
     root.write_text(scene.lab.identity.root_pem or "", encoding="ascii")
     return verify(
@@ -59,6 +61,7 @@ def judged(scene: bench.Scene, *, recompute: bool = False, log_key: bool = True)
         scene.bundle.manifest,
         trust=root,
         recompute=recompute,
+        pixels=pixels,
         log_key=scene.lab.log_key if log_key else None,
     )
 
@@ -84,6 +87,19 @@ def test_forgery_is_caught_by_its_check(scene: bench.Scene, name: str) -> None:
     ), said(report)
     assert not [check for check in report.checks if check.code == "check-broke"], said(report)
     assert all(check.message.isprintable() for check in report.checks), said(report)
+    if not attack.recompute:  # nor does it matter whether pictures of untouched bytes are decoded
+        decoded = judged(scene, pixels=True)
+        assert {check.id: check.verdict.value for check in decoded.checks} == found, said(decoded)
+
+
+def test_pixels_misstated_by_an_insider_are_not_seen_without_decoding(scene: bench.Scene) -> None:
+    """The one thing that --no-recompute leaves open and --pixels does not; both say what they looked at."""
+    ATTACKS["insider-pixel-hash"].forge(scene)
+    decoded, by_bytes = judged(scene, pixels=True), judged(scene)
+    assert {check.id for check in decoded.checks if check.verdict.value == "fail"} == {"result.pixels"}
+    assert by_bytes.exit_code == 0
+    assert "not decoded" in said(by_bytes)
+    assert "neither decoded nor computed again" in by_bytes.praise
 
 
 def test_the_corpus_is_large_and_each_name_is_used_once() -> None:
@@ -187,6 +203,9 @@ def table() -> str:
         "- The claim of an ancestor's ancestor is at best `unable`: the C2PA library leaves its signer out.",
         "- Two logs' proofs, or two states of one log, in one manifest are each checked alone. That a log",
         "  shows different histories is found by comparing its states.",
+        "- Whether the signer stated the hash of the pixels rightly is not asked with `--no-recompute`",
+        "  alone: a file that is, byte for byte, the one that a trusted signer signed is not decoded then.",
+        "  Plain `verify` and `audit` ask it, and so does `--no-recompute --pixels` (`insider-pixel-hash`).",
         "- Without `--trust` a stranger's complete bundle comes out as `unable` (exit code 3), never `pass`.",
         "- Names that look alike in another script are not told apart by eye: trust rests on roots, never on",
         "  names.",

@@ -16,14 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from restore_sdk.output import BUNDLE_SUFFIXES, leftovers, recover
+from restore_sdk.bundle_names import BUNDLE_SUFFIXES
+from restore_sdk.output import leftovers, recover
 
 KILLS = int(os.environ.get("RESTORE_KILLS", "8"))
 
 WRITER = """
 import sys
 from pathlib import Path
-from restore_sdk.output import BUNDLE_SUFFIXES, write_bundle
+from restore_sdk.bundle_names import BUNDLE_SUFFIXES
+from restore_sdk.output import write_bundle
 where, force, generation = Path(sys.argv[1]), sys.argv[2] == "force", int(sys.argv[3])
 print("ready", flush=True)
 while True:

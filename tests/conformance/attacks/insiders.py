@@ -89,6 +89,14 @@ def _map(scene: Scene, kind: str, level: int, more: Change | None = None) -> Non
     scene.lab.remake(scene.bundle, change)
 
 
+@INSIDERS("signs the hash of other pixels than the result has", "result.pixels", *PIXELS, recompute=True)
+def insider_pixel_hash(scene: Scene) -> None:
+    def change(body: dict[str, Any]) -> None:
+        body["result"]["pixels_sha256"] = ZEROS
+
+    scene.lab.remake(scene.bundle, change)
+
+
 @INSIDERS("signs an edit map that shows no change", "maps.edit", recompute=True)
 def insider_blank_edit_map(scene: Scene) -> None:
     _map(scene, "edit", 0)

@@ -201,3 +201,59 @@ def test_any_member_replaced_is_refused_or_kept(good: Any, data: st.DataObject) 
     except ManifestError:
         return
     assert canonical_bytes(json.loads(schema.manifest_bytes(manifest))) == canonical_bytes(changed)
+
+
+def test_what_restore_wrote_is_read_in_the_short_way_and_alike(
+    good: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = schema.manifest_bytes(good.manifest)
+    short = schema._as_written(data)
+    monkeypatch.setattr(schema, "_as_written", lambda _: None)
+    assert short == schema.parse_manifest.__wrapped__(data)
+    assert short is not None
+
+
+@given(st.data())
+def test_the_short_way_reads_nothing_that_the_general_one_does_not(good: Any, data: st.DataObject) -> None:
+    """A byte changed, a piece doubled, a value of another kind in the very form in which restore writes."""
+    written = schema.manifest_bytes(good.manifest)
+    if data.draw(st.booleans()):
+        changed = bytearray(written)
+        place = data.draw(st.integers(0, len(written) - 1))
+        changed[place : place + data.draw(st.integers(0, 2))] = data.draw(
+            st.binary(max_size=3) | st.sampled_from([b"e9", b"0000000000000000", b".0", b'"', b"\\u0041"])
+        )
+    else:
+        lines = written.split(b"\n")
+        place = data.draw(st.integers(0, len(lines) - 1))
+        lines.insert(data.draw(st.integers(0, len(lines) - 1)), lines[place])
+        changed = bytearray(b"\n".join(lines))
+    short = schema._as_written(bytes(changed))
+    if short is not None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(schema, "_as_written", lambda _: None)
+            assert short == schema.parse_manifest.__wrapped__(bytes(changed))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**53, -(2**53), 10**15, 1e15, 1e300, 5e-324, [[2**60]], {"a": [1, 2**53]}, float(2**53)],
+    ids=repr,
+)
+def test_numbers_that_are_not_exact_everywhere_are_not_read_in_the_short_way(
+    document: Document, value: Any
+) -> None:
+    document["body"]["findings"][0]["details"] = {"value": value}
+    data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    assert schema._as_written(data) is None
+
+
+def test_nor_is_deep_nesting(document: Document) -> None:
+    deep: Any = []
+    for _ in range(40):
+        deep = [deep]
+    document["body"]["findings"][0]["details"] = {"value": deep}
+    data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    assert schema._as_written(data) is None
+    with pytest.raises(ManifestError, match="deeper"):
+        schema.parse_manifest(data)

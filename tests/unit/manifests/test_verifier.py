@@ -19,11 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import restore_manifests
+from restore_manifests import verifier
 from restore_manifests.canonical import canonical_bytes, sha256_hex
+from restore_manifests.data_hash import DataHash
 from restore_manifests.errors import ManifestError
 from restore_manifests.keys import Identity
 from restore_manifests.log import TransparencyLog
 from restore_manifests.pixels import decode_png, encode_png, pixels_sha256, png_chunks
+from restore_manifests.report import SAME_BYTES
 from restore_manifests.schema import body_bytes, manifest_bytes, parse_manifest
 from restore_manifests.signing import sign_manifest
 from restore_manifests.verifier import (
@@ -53,6 +56,7 @@ ALL = [
     "model.weights",
     "recompute.pixels",
 ]
+ALL_PIXELS = ("result.pixels", "source.pixels", "maps.edit", "maps.confidence")
 Build = Callable[..., Any]
 
 
@@ -243,16 +247,93 @@ TAMPERING: dict[str, tuple[Callable[[Any], RecordInputs], set[str]]] = {
 }
 
 
+def by_bytes(good: Any, **changes: Any) -> RecordInputs:
+    return good.with_(recomputed=None, pixels=False, **changes)
+
+
+def test_pictures_are_not_decoded_whose_bytes_a_trusted_signer_signed(
+    good: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a picture was decoded")
+
+    monkeypatch.setattr(verifier, "decode_png", decode)
+    report = verify_record(by_bytes(good), source=decode)
+    assert report.verdict is Verdict.PASS, report
+    found = {check.id: check for check in report.checks}
+    assert [check.id for check in report.checks] == [name for name in ALL if name != "recompute.pixels"]
+    for name in ALL_PIXELS:
+        assert found[name].code == SAME_BYTES
+        assert "byte for byte" in found[name].message
+        assert "not decoded" in found[name].message
+    assert "neither decoded nor computed again" in report.praise
+
+
+def test_who_is_not_trusted_has_signed_nothing_that_counts(good: Any, other_identity: Identity) -> None:
+    """Without a root, with another one, with a revoked signer, or with a signature that does not hold."""
+    root = other_identity.root_pem
+    for inputs in (by_bytes(good, trust_roots_pem=None), by_bytes(good, trust_roots_pem=root)):
+        assert not any(check.code == SAME_BYTES for check in verify_record(inputs).checks)
+    broken = dataclasses.replace(edited(good, '"abstained": false', '"abstained": true'), recomputed=None)
+    report = verify_record(dataclasses.replace(broken, pixels=False))
+    assert report.verdict is Verdict.FAIL
+    assert not any(check.code == SAME_BYTES for check in report.checks)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    list(zip(("result", "source", "edit_map", "confidence_map"), ALL_PIXELS, strict=True)),
+)
+def test_a_picture_of_other_bytes_is_decoded_and_the_others_are_not(good: Any, name: str, wrong: str) -> None:
+    member = f"{name}_bytes"
+    other = encode_png(decode_png(getattr(good.inputs, member)) // 2)
+    seen: list[str] = []
+
+    def source() -> SourcePixels:
+        seen.append("source")
+        return SourcePixels(pixels_sha256(decode_png(other)), "pillow 12")
+
+    report = verify_record(by_bytes(good, **{member: other}), source=source)
+    found = {check.id: check for check in report.checks}
+    assert found[wrong].verdict is Verdict.FAIL
+    assert seen == (["source"] if name == "source" else [])
+    assert {found[other].code for other in ALL_PIXELS if other != wrong} == {SAME_BYTES}, report
+
+
+def test_a_signer_who_misstates_the_pixels_is_caught_where_they_are_decoded(good: Any) -> None:
+    """Only decoding can show this, so it is what the other reading leaves open."""
+    result = good.manifest.body.result.model_copy(update={"pixels_sha256": "0" * 64})
+    body = good.manifest.body.model_copy(update={"result": result})
+    signed = sign_manifest(body, good.inputs.result_bytes, good.identity)
+    inputs = good.with_(manifest_bytes=manifest_bytes(signed), recomputed=None)
+    assert verdicts(inputs)["result.pixels"].code == "pixels-mismatch"
+    assert verdicts(dataclasses.replace(inputs, pixels=False))["result.pixels"].code == SAME_BYTES
+
+
+def test_what_was_recomputed_is_compared_with_decoded_pixels(good: Any) -> None:
+    report = verify_record(good.with_(pixels=False))
+    assert not any(check.code == SAME_BYTES for check in report.checks)
+
+
+def test_the_form_of_the_claims_binding_is_judged_without_hashing_again(
+    good: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DataHash, "form_problem", "the claim leaves out other bytes than the claim itself")
+    assert verdicts(by_bytes(good))["c2pa.binding"].code == "binding-mismatch"
+
+
 @pytest.mark.parametrize("threads", [2, 3, 9])
-def test_threads_do_not_change_a_word(good: Any, threads: int) -> None:
+def test_threads_do_not_change_a_word(good: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifier, "_WORTH_A_THREAD", 0)
     hostile = dataclasses.replace(
         good.inputs, edit_map_bytes=b"x", result_bytes=good.inputs.result_bytes[:-9]
     )
-    for inputs in (good.inputs, hostile):
+    for inputs in (good.inputs, hostile, by_bytes(good)):
         assert verify_record(inputs, threads=threads) == verify_record(inputs)
 
 
-def test_a_source_is_decoded_when_its_turn_comes(good: Any) -> None:
+def test_a_source_is_decoded_when_its_turn_comes(good: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifier, "_WORTH_A_THREAD", 0)
     bare = dataclasses.replace(good.inputs, source_pixels_sha256=None, source_decoder=None)
     known = SourcePixels(good.inputs.source_pixels_sha256, good.inputs.source_decoder)
     for threads in (1, 3):

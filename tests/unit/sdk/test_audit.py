@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import multiprocessing
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from html.parser import HTMLParser
@@ -144,6 +146,60 @@ def test_a_killed_worker_among_batches_costs_one_task_only() -> None:
     count = 400  # by then batches are large
     found = dict(in_processes(partial(_die_over, victim=390), range(count), lambda task: (task, "killed"), 2))
     assert found == {number: "killed" if number == 390 else "pass" for number in range(count)}
+
+
+def _large_or_small(task: int, *, folder: Path) -> bytes:
+    if task:
+        return b"small"
+    while not (folder / "small-is-done").exists():
+        time.sleep(0.01)
+    (folder / "large-comes").touch()
+    return bytes(1 << 23)
+
+
+def test_a_worker_killed_while_it_tells_its_result_holds_nobody_up(tmp_path: Path) -> None:
+    found: list[int] = []
+    for result in in_processes(partial(_large_or_small, folder=tmp_path), [0, 1], lambda _: b"killed", 2):
+        found.append(len(result))
+        if len(found) == 1:
+            (tmp_path / "small-is-done").touch()
+            while not (tmp_path / "large-comes").exists():
+                time.sleep(0.01)
+            time.sleep(0.3)  # now the pipe is full of the first part of it, for nobody reads
+            for process in multiprocessing.active_children():
+                process.kill()
+    assert found == [5, 1 << 23]
+
+
+def _never(task: int) -> int:
+    if task:
+        time.sleep(600)
+    return task
+
+
+def test_processes_end_with_the_iteration() -> None:
+    results = in_processes(_never, range(2), lambda task: task, 2)
+    assert next(results) == 0
+    working = multiprocessing.active_children()
+    assert len(working) == 2
+    began = time.monotonic()
+    results.close()
+    assert time.monotonic() - began < 60
+    assert not any(process.is_alive() for process in working)
+
+
+def _fault(task: int) -> int:
+    raise UsageError(f"{task} is wrong")
+
+
+def test_what_a_task_raises_reaches_the_caller() -> None:
+    with pytest.raises(UsageError, match="0 is wrong"):
+        list(in_processes(_fault, range(1), lambda task: task, 1))
+    assert not multiprocessing.active_children()
+
+
+def test_no_task_needs_no_process() -> None:
+    assert list(in_processes(_fault, [], lambda task: task, 2)) == []
 
 
 def _facts(day: int, sigma: float, *, abstained: bool = False) -> Facts:

@@ -164,3 +164,21 @@ def test_plots_stay_inside_their_drawing() -> None:
     page = render_report(AuditReport("x", (), (), (series,)))
     assert page.count("<svg") == 1
     assert "<b>x" not in page
+
+
+def test_an_audit_without_recomputation_decodes_only_if_asked_to(
+    make_bundle: Callable[..., Any], tmp_path: Path
+) -> None:
+    def misstate(document: dict[str, Any]) -> None:
+        document["result"]["pixels_sha256"] = "0" * 64
+
+    bundle = make_bundle(tmp_path / "batch" / "a", changes=misstate)
+    make_bundle(tmp_path / "batch" / "b", seed=8)
+    options = {"jobs": 1, "recompute": False, "trust": bundle.root, "log_key": bundle.log_key}
+    by_bytes = audit(tmp_path / "batch", **options)
+    decoded = audit(tmp_path / "batch", pixels=True, **options)
+    assert [item.verdict.value for item in by_bytes.items] == ["pass", "pass"]
+    assert all("neither decoded nor computed again" in item.message for item in by_bytes.items)
+    assert [item.verdict.value for item in decoded.items] == ["fail", "pass"]
+    assert "not computed again" in decoded.items[1].message
+    assert "decoded" not in decoded.items[1].message

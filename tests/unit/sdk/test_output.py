@@ -22,8 +22,9 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from restore_manifests.errors import StorageError, UsageError
 from restore_sdk import output
+from restore_sdk.bundle_names import BUNDLE_SUFFIXES
 from restore_sdk.evidence import decode_evidence
-from restore_sdk.output import BUNDLE_SUFFIXES, encode_result, leftovers, recover, write_bundle
+from restore_sdk.output import encode_result, leftovers, recover, write_bundle
 
 RGB = np.random.default_rng(3).integers(0, 256, (10, 20, 3), dtype=np.uint8)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

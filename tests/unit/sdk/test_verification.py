@@ -188,3 +188,38 @@ def test_a_manifest_that_is_none_is_a_failed_check_not_an_error(
         report = verify(bundle.result, bundle.manifest)
         assert verdicts(report)["manifest.schema"] == "fail"
         json.dumps(report.to_json())
+
+
+def test_pictures_are_decoded_only_where_their_bytes_are_not_known_unless_asked_for(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+
+    def codes(**options: Any) -> dict[str, str]:
+        report = verify(bundle.result, bundle.manifest, recompute=False, **options)
+        return {check.id: check.code for check in report.checks}
+
+    pictures = {"result.pixels", "source.pixels", "maps.edit", "maps.confidence"}
+    by_bytes = codes(trust=bundle.root)
+    assert {name for name, code in by_bytes.items() if code == "same-bytes"} == pictures
+    for decoded in (codes(trust=bundle.root, pixels=True), codes()):
+        assert {decoded[name] for name in pictures} == {"ok"}
+        assert decoded.keys() == by_bytes.keys()
+    bundle.edit.write_bytes(bundle.edit.read_bytes() + b"x")
+    changed = codes(trust=bundle.root)
+    assert changed.pop("maps.edit") == "file-mismatch"
+    assert {name for name, code in changed.items() if code == "same-bytes"} == pictures - {"maps.edit"}
+
+
+def test_a_record_that_contradicts_its_own_pixels_is_caught_by_plain_verify_and_by_pixels(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    def misstate(document: dict[str, Any]) -> None:
+        document["maps"]["edit"]["pixels_sha256"] = "0" * 64
+
+    bundle = make_bundle(tmp_path / "case", changes=misstate)
+    options: list[dict[str, Any]] = [{}, {"recompute": False, "pixels": True}, {"recompute": False}]
+    found = [verify(bundle.result, bundle.manifest, trust=bundle.root, **option) for option in options]
+    assert [verdicts(report)["maps.edit"] for report in found] == ["fail", "fail", "pass"]
+    checks = {check.id: check for check in found[-1].checks}
+    assert (checks["maps.edit"].code, "not decoded" in checks["maps.edit"].message) == ("same-bytes", True)
