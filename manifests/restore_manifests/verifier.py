@@ -251,7 +251,8 @@ def _weights(record: Record) -> Iterable[Check]:
     if missing:
         yield missing
     elif models:
-        yield passed(name, f"All {len(models)} set(s) of weights installed here are those of the record.")
+        which = "The weights" if len(models) == 1 else f"All {len(models)} sets of weights"
+        yield passed(name, f"{which} installed here are those of the record.")
 
 
 def _recompute(record: Record) -> Iterable[Check]:
