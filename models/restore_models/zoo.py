@@ -37,7 +37,7 @@ __all__ = [
 
 DEFAULT_MODEL = "blind-fine-1"
 """For every kind of damage."""
-QUIET_MODEL = "quiet-small-1"
+QUIET_MODEL = "quiet-fine-1"
 """For images without noise: compressed, reduced, soft; see `routing`."""
 ENLARGING_MODELS: dict[int, str] = {}
 """By scale, for images without noise that `restore run --scale` has enlarged."""
