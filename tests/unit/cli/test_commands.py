@@ -244,6 +244,24 @@ def test_verify_prints_every_check_and_follows_the_verdict(
     assert (quiet.code, quiet.out, quiet.err) == (1, "", "")
 
 
+def test_pixels_are_decoded_without_recomputation_where_that_is_asked_for(
+    invoke: Invoke, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "case")
+    options = ["--no-recompute", "--trust", bundle.root, "--json"]
+    verify = ["verify", bundle.result, bundle.manifest, *options]
+    audit = ["audit", tmp_path / "case", "--jobs", "1", *options]
+
+    def codes(document: Any) -> set[str]:
+        checks = document["items"][0]["checks"] if "items" in document else document["checks"]
+        return {check["code"] for check in checks}
+
+    for words in (verify, audit):
+        by_bytes, decoded = invoke(*words), invoke(*words, "--pixels")
+        assert (by_bytes.code, decoded.code) == (0, 0)
+        assert (codes(by_bytes.document), codes(decoded.document)) == ({"ok", "same-bytes"}, {"ok"})
+
+
 def test_audit_writes_a_report_and_one_document(
     invoke: Invoke, make_bundle: MakeBundle, tmp_path: Path
 ) -> None:
