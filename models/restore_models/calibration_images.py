@@ -30,7 +30,8 @@ from restore_models.calibration import (
     CalibrationImage,
     choose_scale,
 )
-from restore_models.degradations import Applied, FloatImage, degrade, jpeg
+from restore_models.degradation_kinds import degrade
+from restore_models.degradations import Applied, FloatImage, jpeg
 from restore_models.evaluation_images import Image8, middle, read_items
 from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.lone_pixels import lone_pixels
@@ -62,10 +63,10 @@ KINDS = (
     "enlarged",
     "reduced_mixed",
 )
-"""Kinds of damage that are drawn: those of `degradations.degrade`, of which `jpeg` in its place on the grid
-of the clean picture. Light noise counts twice: most photographs have it; `enlarged` is what `restore run
---scale` gives the network, and `reduced_mixed` what has been scanned, made small and saved. What a picture
-suffers follows from its number and the place of the kind: new kinds come last."""
+"""Kinds of damage that are drawn: those of `degradation_kinds.degrade`, of which `jpeg` in its place on the
+grid of the clean picture. Light noise counts twice: most photographs have it; `enlarged` is what `restore
+run --scale` gives the network, and `reduced_mixed` what has been scanned, made small and saved. What a
+picture suffers follows from its number and the place of the kind: new kinds come last."""
 SIDE = 256
 SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""

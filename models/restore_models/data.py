@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from restore_manifests.errors import UsageError
-from restore_models.degradations import FloatImage, check_available, degrade
+from restore_models.degradation_kinds import check_available, degrade
+from restore_models.degradations import FloatImage
 from restore_models.fonts import Font, FontSource, find_fonts
 from restore_models.rendered_text import TextKind, render_text
 

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from restore_models.architecture import ESTIMATES
-from restore_models.degradations import Applied, FloatImage, blur_kernel, degrade, gaussian_noise, jpeg
+from restore_models.degradation_kinds import degrade
+from restore_models.degradations import Applied, FloatImage, blur_kernel, gaussian_noise, jpeg
 from restore_models.evaluation_images import Image8, Item, middle
 from restore_models.evaluation_protocol import (
     Case,

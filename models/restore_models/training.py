@@ -17,7 +17,8 @@ from restore_manifests.errors import ModelError, StorageError, UsageError
 from restore_models.architecture import PRESETS
 from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
 from restore_models.data import detail, held_out, load_photographs
-from restore_models.degradations import degrade, downscale, gaussian_noise, jpeg, quantise
+from restore_models.degradation_kinds import degrade
+from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
 from restore_models.network import to_network_units
 from restore_models.trainer import Cases, Trainer, has_fast_bf16, learning_rate
 from restore_models.training_batches import Share, patch_source, upcoming

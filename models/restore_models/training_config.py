@@ -21,6 +21,7 @@ DegradationKind = Literal[
     "strong_jpeg",
     "double_jpeg",
     "blur",
+    "soft",
     "reduced",
     "reduced_mixed",
     "enlarged",
@@ -34,7 +35,7 @@ DegradationKind = Literal[
     "video_codec",
     "none",
 ]
-"""The keys of `degradations.degrade`."""
+"""The keys of `degradation_kinds.degrade`."""
 
 
 class TrainingConfig(BaseModel):

@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restore_manifests.errors import UsageError
-from restore_models import degradations, degradations_video
+from restore_models import degradation_kinds, degradations_video
 from restore_models.data import Batch, PatchSource, render_page
+from restore_models.degradation_kinds import check_available, degrade
 from restore_models.degradations import (
     blur_kernel,
     camera,
-    check_available,
-    degrade,
     downscale,
     gaussian_noise,
     jpeg,
@@ -121,12 +120,12 @@ def test_new_kinds_left_the_patches_of_the_old_ones_alone(kind: str) -> None:
 
 
 def test_every_kind_can_be_configured() -> None:
-    kinds = degradations._KINDS
+    kinds = degradation_kinds._KINDS
     assert TrainingConfig(degradations=dict.fromkeys(kinds, 1.0)).shares() == dict.fromkeys(kinds, 1.0)
 
 
 @pytest.mark.parametrize(
-    "kind", ["double_jpeg", "low_light", "reduced_mixed", "video", "enlarged2", "worn_enlarged4"]
+    "kind", ["double_jpeg", "low_light", "reduced_mixed", "video", "soft", "enlarged2", "worn_enlarged4"]
 )
 def test_damage_lies_where_the_picture_is(kind: str) -> None:
     """No shift: the damaged picture fits the clean one best where it lies."""

@@ -1,0 +1,276 @@
+"""What pictures of each kind suffer: strengths drawn from a generator, with a record of what was applied.
+
+Images are those of `degradations`. A new kind leaves what the others draw alone, so that an older run can be
+made again; none may move the picture, or it could not be compared with the clean one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from restore_models.degradations import (
+    Applied,
+    FloatImage,
+    blur_kernel,
+    camera,
+    downscale,
+    gaussian_noise,
+    jpeg,
+    jpeg_loss_like,
+    low_light,
+    quantise,
+    reduce_bicubic,
+)
+from restore_models.degradations_video import CODECS, codec_coded, hybrid_coded, require_codecs
+from restore_models.resample import enlarge
+
+__all__ = ["Degradation", "check_available", "degrade"]
+
+Degradation = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Applied]]
+"""Damages a picture, drawing the strength."""
+
+
+def _rms(noisy: FloatImage, quiet: FloatImage) -> float:
+    return float(np.sqrt(np.mean((noisy - quiet) ** 2)) * 255.0)
+
+
+def _only_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    sigma = rng.uniform(0.0, 55.0)
+    noisy = gaussian_noise(image, sigma, rng)
+    return (quantise(noisy) if rng.random() < 0.25 else noisy), Applied(noise_sigma=sigma)
+
+
+def _light_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Where most photographs are, and where a network trained evenly lags."""
+    sigma = rng.uniform(5.0, 30.0)
+    return gaussian_noise(image, sigma, rng), Applied(noise_sigma=sigma)
+
+
+def _only_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    quality = int(rng.integers(8, 96))
+    if rng.random() < 0.2:
+        # Twice, on two grids of blocks. The small weights saw it without the roll back.
+        first, (down, right) = int(rng.integers(40, 96)), (int(step) for step in rng.integers(0, 8, 2))
+        image = np.roll(jpeg(image, first), (down, right), (0, 1))
+        back = np.roll(jpeg(image, quality), (-down, -right), (0, 1))
+        return back, Applied(jpeg_loss=100 - quality)
+    return jpeg(image, quality, subsample=rng.random() < 0.5), Applied(jpeg_loss=100 - quality)
+
+
+def _strong_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Where compression shows: the qualities 5 to 50, evenly in their logarithm."""
+    quality = round(float(np.exp(rng.uniform(np.log(5.0), np.log(50.0)))))
+    return jpeg(image, quality, subsample=rng.random() < 0.5), Applied(jpeg_loss=100 - quality)
+
+
+def _enlarged(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """What `restore run --scale` gives the network: an 8-bit file, enlarged as it does."""
+    factor = 2 if rng.random() < 0.6 else 4
+    return _enlarged_again(reduce_bicubic(image, factor), factor, image), Applied(
+        scale_log2=float(np.log2(factor))
+    )
+
+
+def _enlarged_by(factor: int) -> Degradation:
+    """As `_enlarged`, always by `factor`."""
+
+    def degraded(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+        small = reduce_bicubic(image, factor)
+        return _enlarged_again(small, factor, image), Applied(scale_log2=float(np.log2(factor)))
+
+    return degraded
+
+
+def _worn_enlarged_by(factor: int) -> Degradation:
+    """As `_enlarged_by`, of a small file that was soft, slightly noisy or compressed."""
+
+    def degraded(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+        applied = Applied(scale_log2=float(np.log2(factor)))
+        if rng.random() < 0.4:
+            sigma = rng.uniform(0.3, 0.6) * factor
+            kernel = blur_kernel("gaussian", sigma, rng)
+            image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT)
+            applied = replace(applied, blur_sigma=sigma)
+        small = reduce_bicubic(image, factor)
+        if rng.random() < 0.4:
+            noise = rng.uniform(0.0, 4.0)
+            small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
+        if rng.random() < 0.6:
+            quality = int(rng.integers(30, 96))
+            small, applied = jpeg(small, quality), replace(applied, jpeg_loss=100 - quality)
+        return _enlarged_again(small, factor, image), applied
+
+    return degraded
+
+
+def _enlarged_again(small: FloatImage, factor: int, like: FloatImage) -> FloatImage:
+    """`small` kept in 8 bits and enlarged as `restore run --scale` does, to the size of `like`."""
+    levels = np.round(np.clip(small, 0.0, 1.0) * 255.0).astype(np.uint8)
+    large = enlarge(levels, factor).astype(np.float32) / np.float32(255.0)
+    rest = [(0, side - made) for side, made in zip(like.shape, large.shape, strict=True)]
+    return np.pad(large, rest, mode="edge")
+
+
+def _blurred(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    kind = ("gaussian", "gaussian", "defocus", "motion")[int(rng.integers(4))]
+    sigma = rng.uniform(0.5, 3.0)
+    blurred = cv2.filter2D(image, -1, blur_kernel(kind, sigma, rng), borderType=cv2.BORDER_REFLECT)
+    applied = Applied(blur_sigma=sigma)
+    if rng.random() < 0.7:
+        noise = rng.uniform(0.0, 12.0)
+        blurred, applied = gaussian_noise(blurred, noise, rng), replace(applied, noise_sigma=noise)
+    if rng.random() < 0.3:
+        quality = int(rng.integers(40, 96))
+        blurred, applied = jpeg(blurred, quality), replace(applied, jpeg_loss=100 - quality)
+    return quantise(blurred), applied
+
+
+def _soft(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Blurred and saved, without noise, as `_blurred` seldom is."""
+    kind = ("gaussian", "gaussian", "gaussian", "defocus", "motion")[int(rng.integers(5))]
+    sigma = rng.uniform(0.3, 3.0)
+    blurred = cv2.filter2D(image, -1, blur_kernel(kind, sigma, rng), borderType=cv2.BORDER_REFLECT)
+    if rng.random() < 0.3:
+        quality = int(rng.integers(60, 96))
+        return jpeg(blurred, quality), Applied(blur_sigma=sigma, jpeg_loss=100 - quality)
+    return quantise(blurred), Applied(blur_sigma=sigma)
+
+
+def _reduced(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    factor = 2 if rng.random() < 0.5 else 4
+    method = ("bicubic", "bicubic", "area", "bilinear", "nearest")[int(rng.integers(5))]
+    applied = Applied(scale_log2=float(np.log2(factor)))
+    small = downscale(image, factor, method)
+    if rng.random() < 0.3:
+        noise = rng.uniform(0.0, 15.0)
+        small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
+    return quantise(small), applied
+
+
+def _mixed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """What a real file has been through: sensor or Poisson noise, then JPEG."""
+    if rng.random() < 0.4:
+        gain = rng.uniform(0.0, 1.5)
+        noisy = camera(image, gain, rng)
+    else:
+        photons = np.exp(rng.uniform(np.log(20.0), np.log(2000.0)))
+        noisy = (rng.poisson(np.clip(image, 0, 1) * photons) / photons).astype(np.float32)
+        noisy = gaussian_noise(noisy, rng.uniform(0.0, 10.0), rng)
+    sigma = min(_rms(noisy, image), 80.0)
+    if rng.random() < 0.7:
+        quality = int(rng.integers(25, 96))
+        return jpeg(noisy, quality), Applied(noise_sigma=sigma, jpeg_loss=100 - quality)
+    return quantise(noisy), Applied(noise_sigma=sigma)
+
+
+def _double_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Saved twice: on one grid of blocks, or, after a crop, on two."""
+    first, second = (int(quality) for quality in rng.integers(30, 96, 2))
+    shift = (0, 0)
+    if rng.random() < 0.5:
+        dy, dx = divmod(int(rng.integers(1, 64)), 8)
+        shift = (dy, dx)
+    once = jpeg(np.roll(image, shift, (0, 1)), first, subsample=rng.random() < 0.5)
+    once = np.roll(once, (-shift[0], -shift[1]), (0, 1))
+    twice = jpeg(once, second, subsample=rng.random() < 0.5)
+    return twice, Applied(jpeg_loss=100 - min(first, second))
+
+
+def _low_light(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    well = np.exp(rng.uniform(np.log(2_000.0), np.log(30_000.0)))
+    dark = low_light(image, rng.uniform(2.0, 5.0), rng, well=well, read=rng.uniform(1.0, 6.0))
+    applied = Applied(noise_sigma=min(_rms(dark, image), 80.0))
+    if rng.random() < 0.4:
+        quality = int(rng.integers(50, 96))
+        return jpeg(dark, quality), replace(applied, jpeg_loss=100 - quality)
+    return dark, applied
+
+
+def _reduced_mixed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """A small picture made large: soft, reduced by any factor in any way, noisy, saved, enlarged again."""
+    height, width = image.shape[:2]
+    sigma = rng.uniform(0.3, 1.2)
+    factor = float(np.exp(rng.uniform(np.log(1.25), np.log(4.0))))
+    methods = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+    method = methods[int(rng.integers(len(methods)))]
+    soft = cv2.filter2D(image, -1, blur_kernel("gaussian", sigma, rng), borderType=cv2.BORDER_REFLECT)
+    size = (max(8, round(width / factor)), max(8, round(height / factor)))
+    small = cv2.resize(soft, size, interpolation=method).astype(np.float32)
+    applied = Applied(blur_sigma=sigma, scale_log2=float(np.log2(factor)))
+    if rng.random() < 0.6:
+        noise = rng.uniform(0.0, 12.0)
+        small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
+    if rng.random() < 0.6:
+        quality = int(rng.integers(40, 96))
+        small, applied = jpeg(small, quality), replace(applied, jpeg_loss=100 - quality)
+    back = methods[int(rng.integers(1, len(methods)))]
+    return quantise(cv2.resize(small, (width, height), interpolation=back).astype(np.float32)), applied
+
+
+def _video(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    noisy, noise = _before_coding(image, rng)
+    step = float(np.exp(rng.uniform(np.log(6.0), np.log(72.0))))
+    frames, transform = int(rng.integers(1, 5)), 8 if rng.random() < 0.7 else 4
+    coded = hybrid_coded(noisy, step, rng, frames=frames, transform=transform)
+    return coded, Applied(noise_sigma=noise, jpeg_loss=jpeg_loss_like(noisy, coded))
+
+
+def _video_codec(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    noisy, noise = _before_coding(image, rng)
+    codec = ("h264", "h264", "mpeg4", "mpeg2")[int(rng.integers(4))]
+    _, finest, coarsest = CODECS[codec]
+    quantiser, frames = int(rng.integers(finest, coarsest + 1)), int(rng.integers(1, 5))
+    coded = codec_coded(noisy, codec, quantiser, rng, frames=frames)
+    return coded, Applied(noise_sigma=noise, jpeg_loss=jpeg_loss_like(noisy, coded))
+
+
+def _before_coding(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, float]:
+    """The noise of a small camera, in every second patch."""
+    noise = float(rng.uniform(0.0, 8.0)) if rng.random() < 0.5 else 0.0
+    return (gaussian_noise(image, noise, rng) if noise else image), noise
+
+
+def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    return quantise(image), Applied()
+
+
+_KINDS: dict[str, Degradation] = {
+    "gaussian": _only_gaussian,
+    "light_gaussian": _light_gaussian,
+    "jpeg": _only_jpeg,
+    "strong_jpeg": _strong_jpeg,
+    "enlarged": _enlarged,
+    "enlarged2": _enlarged_by(2),
+    "enlarged4": _enlarged_by(4),
+    "worn_enlarged2": _worn_enlarged_by(2),
+    "worn_enlarged4": _worn_enlarged_by(4),
+    "blur": _blurred,
+    "soft": _soft,
+    "reduced": _reduced,
+    "mixed": _mixed,
+    "double_jpeg": _double_jpeg,
+    "low_light": _low_light,
+    "reduced_mixed": _reduced_mixed,
+    "video": _video,
+    "video_codec": _video_codec,
+    "none": _untouched,
+}
+
+
+def check_available(shares: dict[str, float]) -> None:
+    """Raises UsageError if a kind with a share needs what is not installed."""
+    if shares.get("video_codec"):
+        require_codecs()
+
+
+def degrade(
+    image: FloatImage, rng: np.random.Generator, shares: dict[str, float]
+) -> tuple[FloatImage, Applied]:
+    """One degradation; its kind, a key of `_KINDS`, is drawn by `shares`."""
+    names = sorted(shares)
+    weights = np.array([shares[name] for name in names], dtype=np.float64)
+    return _KINDS[names[int(rng.choice(len(names), p=weights / weights.sum()))]](image, rng)
