@@ -96,12 +96,7 @@ def _worn_enlarged_by(factor: int) -> Degradation:
             image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT)
             applied = replace(applied, blur_sigma=sigma)
         small = reduce_bicubic(image, factor)
-        if rng.random() < 0.4:
-            noise = rng.uniform(0.0, 4.0)
-            small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
-        if rng.random() < 0.6:
-            quality = int(rng.integers(30, 96))
-            small, applied = jpeg(small, quality), replace(applied, jpeg_loss=100 - quality)
+        small, applied = _noise_then_jpeg(small, applied, rng, noisy=0.4, most=4.0, coded=0.6, coarsest=30)
         return _enlarged_again(small, factor, image), applied
 
     return degraded
@@ -115,18 +110,35 @@ def _enlarged_again(small: FloatImage, factor: int, like: FloatImage) -> FloatIm
     return np.pad(large, rest, mode="edge")
 
 
+def _noise_then_jpeg(
+    image: FloatImage,
+    applied: Applied,
+    rng: np.random.Generator,
+    *,
+    noisy: float,
+    most: float,
+    coded: float,
+    coarsest: int,
+) -> tuple[FloatImage, Applied]:
+    """Some pictures (share `noisy`) get noise of up to `most` levels, then some (`coded`) a JPEG quality from
+    `coarsest` on."""
+    if rng.random() < noisy:
+        noise = rng.uniform(0.0, most)
+        image, applied = gaussian_noise(image, noise, rng), replace(applied, noise_sigma=noise)
+    if rng.random() < coded:
+        quality = int(rng.integers(coarsest, 96))
+        image, applied = jpeg(image, quality), replace(applied, jpeg_loss=100 - quality)
+    return image, applied
+
+
 def _blurred(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     kind = ("gaussian", "gaussian", "defocus", "motion")[int(rng.integers(4))]
     sigma = rng.uniform(0.5, 3.0)
     blurred = cv2.filter2D(image, -1, blur_kernel(kind, sigma, rng), borderType=cv2.BORDER_REFLECT)
-    applied = Applied(blur_sigma=sigma)
-    if rng.random() < 0.7:
-        noise = rng.uniform(0.0, 12.0)
-        blurred, applied = gaussian_noise(blurred, noise, rng), replace(applied, noise_sigma=noise)
-    if rng.random() < 0.3:
-        quality = int(rng.integers(40, 96))
-        blurred, applied = jpeg(blurred, quality), replace(applied, jpeg_loss=100 - quality)
-    return quantise(blurred), applied
+    damage = _noise_then_jpeg(
+        blurred, Applied(blur_sigma=sigma), rng, noisy=0.7, most=12.0, coded=0.3, coarsest=40
+    )
+    return quantise(damage[0]), damage[1]
 
 
 def _soft(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
@@ -201,12 +213,7 @@ def _reduced_mixed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatIm
     size = (max(8, round(width / factor)), max(8, round(height / factor)))
     small = cv2.resize(soft, size, interpolation=method).astype(np.float32)
     applied = Applied(blur_sigma=sigma, scale_log2=float(np.log2(factor)))
-    if rng.random() < 0.6:
-        noise = rng.uniform(0.0, 12.0)
-        small, applied = gaussian_noise(small, noise, rng), replace(applied, noise_sigma=noise)
-    if rng.random() < 0.6:
-        quality = int(rng.integers(40, 96))
-        small, applied = jpeg(small, quality), replace(applied, jpeg_loss=100 - quality)
+    small, applied = _noise_then_jpeg(small, applied, rng, noisy=0.6, most=12.0, coded=0.6, coarsest=40)
     back = methods[int(rng.integers(1, len(methods)))]
     return quantise(cv2.resize(small, (width, height), interpolation=back).astype(np.float32)), applied
 
