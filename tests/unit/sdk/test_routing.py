@@ -72,7 +72,10 @@ def _body(done: Restoration) -> Body:
 
 @pytest.mark.parametrize(
     ("scale", "says_noise", "chosen"),
-    [(1, 0.0, QUIET), (2, 0.0, ENLARGES2), (4, 0.0, QUIET), (1, 1.0, NOISY), (2, 1.0, NOISY)],
+    [
+        *((1, 0.0, QUIET), (2, 0.0, ENLARGES2), (4, 0.0, QUIET), (1, 1.0, NOISY), (2, 1.0, NOISY)),
+        *((1, 0.16, NOISY), (2, 0.16, ENLARGES2)),  # four levels
+    ],
 )
 def test_noise_decides_and_the_record_says_so(
     run: Callable[..., Restoration], scale: int, says_noise: float, chosen: str
