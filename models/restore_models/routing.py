@@ -24,8 +24,8 @@ NOISE_LIMIT = 2000
 """Noise (standard deviation in thousandths of an 8-bit level) from which on the blind model restores."""
 
 ENLARGED_NOISE_LIMIT = 6000
-"""The same where the image is to be enlarged. Small pictures look noisier than they are; and with up to 5 levels
-the networks for it were nearer to the truth than the blind one (Set5 and six pictures of Set14)."""
+"""The same where the image is to be enlarged. Small pictures look noisier than they are; and with up to 5
+levels the networks for it were nearer to the truth than the blind one (Set5 and six pictures of Set14)."""
 
 _SIDE = 128
 """Side of a tile of the sample in pixels."""
