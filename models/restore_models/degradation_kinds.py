@@ -68,15 +68,12 @@ def _strong_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImag
 
 
 def _enlarged(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-    """What `restore run --scale` gives the network: an 8-bit file, enlarged as it does."""
-    factor = 2 if rng.random() < 0.6 else 4
-    return _enlarged_again(reduce_bicubic(image, factor), factor, image), Applied(
-        scale_log2=float(np.log2(factor))
-    )
+    """As `_enlarged_by`, by either factor."""
+    return _enlarged_by(2 if rng.random() < 0.6 else 4)(image, rng)
 
 
 def _enlarged_by(factor: int) -> Degradation:
-    """As `_enlarged`, always by `factor`."""
+    """What `restore run --scale` gives the network: an 8-bit file, enlarged as it does."""
 
     def degraded(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage, Applied]:
         small = reduce_bicubic(image, factor)

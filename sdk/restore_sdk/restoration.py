@@ -92,8 +92,8 @@ def restore(
         images: files to restore; each is opened read-only.
         out: folder of the bundles; None: beside each image.
         prompt: recorded with the result. The shipped model is blind: a prompt does not change its pixels.
-        mode: `auto` (each image gets the shipped model that its noise calls for) or `blind` (one blind model
-            for all); `guided` needs a text-guided model.
+        mode: `auto` (each image gets the shipped model for its noise and the scale) or `blind` (one blind
+            model for all); `guided` needs a text-guided model.
         scale: 1, 2 or 4; above 1 the image is enlarged bicubically and then restored, in mode `auto` by the
             model for that scale if it has no noise.
         seed: recorded; the shipped model uses no random numbers.

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import cv2
-import numpy as np
 import pytest
 
 from restore_manifests.errors import UsageError
@@ -41,17 +39,6 @@ def ablation() -> ModuleType:
     sys.modules["ablation"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    folder = tmp_path / "photographs"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        picture = cv2.GaussianBlur(rng.integers(0, 256, (100, 100, 3)).astype(np.uint8), (0, 0), 3)
-        cv2.imwrite(str(folder / f"{index}.png"), picture)
-    return folder
 
 
 def test_every_configuration_has_a_row(

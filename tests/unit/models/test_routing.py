@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from restore_models import routing
-from restore_models.program import Program
+from restore_models import routing, zoo
+from restore_models.program import Program, made_for_scale
+from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
-from restore_models.routing import Rule, noise_in_sample
+from restore_models.routing import Rule, noise_in_sample, routed_models, shipped_rule
 
 
 def test_rule_takes_the_quiet_model_below_the_limit_only() -> None:
     rule = Rule("noisy", "quiet", 2000)
     assert [rule.choose(noise) for noise in (0, 1999, 2000, 90_000)] == ["quiet", "quiet", "noisy", "noisy"]
+
+
+def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> None:
+    assert set(zoo.ENLARGING_MODELS) == set(FACTORS) - {1}
+    for scale in FACTORS:
+        rule = shipped_rule(scale)
+        assert {rule.noisy, rule.quiet} <= set(routed_models())
+        assert made_for_scale(zoo.open_model(rule.noisy, tmp_path)[1]) is None
+        assert made_for_scale(zoo.open_model(rule.quiet, tmp_path)[1]) == (scale if scale > 1 else None)
 
 
 @pytest.mark.parametrize(
