@@ -7,9 +7,9 @@ The tree holds bundles of different pictures, each signed, logged and written by
 left out, a median filter stands in its place. Ours is `restore audit --no-recompute` with trust root and log
 key, `ours_decoding` the same with `--pixels`. The peer does, in as many processes, started in the same way,
 what any audit has to do: c2pa-python reads and validates every result under the same trust root, and every
-file of the bundle is read and hashed. `peer_decoding` also decodes every picture (Pillow) and hashes its
-samples. Ours also checks record, signatures, chain, log proof, orphans, duplicates and drift. Start of the
-processes is in all of them.
+file of the bundle is read and hashed, in pieces where nobody needs it as a whole, which takes less time.
+`peer_decoding` also decodes every picture (Pillow) and hashes its samples. Ours also checks record,
+signatures, chain, log proof, orphans, duplicates and drift. Start of the processes is in all of them.
 
 `one_process` is without it: bundle by bundle in turns in this one process, processor time, where other work
 on the machine hardly reaches. `--only one_process` does nothing else.
@@ -99,14 +99,19 @@ def read_alone(stem: Path, *, root_pem: str, decoding: bool) -> bool:
         "trust": {"trust_anchors": root_pem, "trust_config": "1.3.6.1.5.5.7.3.4\n1.3.6.1.5.5.7.3.36"},
     }
     for suffix in (".png", ".restored.png", ".edit.png", ".confidence.png", ".manifest.json", ".tlog-proof"):
-        data = stem.with_name(stem.name + suffix).read_bytes()
+        path, claimed = stem.with_name(stem.name + suffix), suffix == ".restored.png"
+        if not claimed and not (decoding and suffix.endswith(".png")):
+            with path.open("rb", buffering=0) as file:
+                hashlib.file_digest(file, "sha256").hexdigest()
+            continue
+        data = path.read_bytes()
         hashlib.sha256(data).hexdigest()
-        if decoding and suffix.endswith(".png"):
+        if decoding:
             from PIL import Image  # noqa: PLC0415
 
             with Image.open(io.BytesIO(data)) as picture:
                 hashlib.sha256(np.asarray(picture)).hexdigest()
-        if suffix == ".restored.png":
+        if claimed:
             with (
                 c2pa.Context.from_dict(settings) as context,
                 c2pa.Reader("image/png", io.BytesIO(data), context=context) as reader,

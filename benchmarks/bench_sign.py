@@ -13,8 +13,9 @@ a log or syncs.
 Verifying. Ours is `restore verify --no-recompute`, in process, with the trust root and the log's key given,
 `ours_decoding` the same with `--pixels`.
 `peer` is c2pa-python's Reader on the same result with the same trust, and SHA-256 over all files of the
-bundle and the source. `peer_decoding` also decodes the four pictures (Pillow) and hashes their samples, which
-is the least that anybody has to do who compares pixels and not only files.
+bundle and the source, in pieces, which takes less time than reading each as a whole. `peer_decoding` also
+decodes the four pictures (Pillow) and hashes their samples, which is the least that anybody has to do who
+compares pixels and not only files.
 
 Prints one JSON document; seconds are medians, ratios are medians of the ratios within one round. Processor
 time stands beside the clock's, because other work on the machine does not reach it.
@@ -195,11 +196,14 @@ def verify_alone(scene: Scene, root: Path, *, decoding: bool) -> None:
         if json.loads(reader.json())["validation_state"] != "Trusted":
             raise SystemExit("The peer does not trust the result.")
     for path in files:
+        if not (decoding and path.suffix == ".png"):
+            with path.open("rb", buffering=0) as file:
+                hashlib.file_digest(file, "sha256").hexdigest()
+            continue
         data = path.read_bytes()
         hashlib.sha256(data).hexdigest()
-        if decoding and path.suffix == ".png":
-            with Image.open(io.BytesIO(data)) as picture:
-                hashlib.sha256(np.asarray(picture)).hexdigest()
+        with Image.open(io.BytesIO(data)) as picture:
+            hashlib.sha256(np.asarray(picture)).hexdigest()
 
 
 Times = dict[str, list[tuple[float, float]]]

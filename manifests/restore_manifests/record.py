@@ -6,17 +6,17 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
 
 from restore_manifests import c2pa_claim
 from restore_manifests.canonical import sha256_hex
 from restore_manifests.checkpoint import note_text
-from restore_manifests.errors import ManifestError
+from restore_manifests.errors import ManifestError, RestoreError
 from restore_manifests.log_proof import LogProof, LogProofError, verify_inclusion
 from restore_manifests.pixels import MAX_PIXELS
 from restore_manifests.revocation import Revocation
@@ -27,7 +27,25 @@ from restore_manifests.timestamp import Stamp, verify_token
 if TYPE_CHECKING:
     from restore_manifests.c2pa_claim import ClaimView
 
-__all__ = ["Recomputation", "Record", "RecordInputs", "ResultFile", "SourcePixels"]
+__all__ = ["Recomputation", "Record", "RecordInputs", "ResultFile", "SourcePixels", "StoredFile"]
+
+
+class StoredFile(Protocol):
+    """A file that need not be held in memory to be judged by its hash.
+
+    Both methods raise a RestoreError where it cannot be read. Once `read` was called, `sha256` is of what it
+    gave, and it gives the same again, whatever became of the file.
+    """
+
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, in hexadecimal."""
+
+    def read(self) -> bytes:
+        """The bytes."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are, as far as is known."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,8 @@ class Recomputation:
 class RecordInputs:
     """Everything a verdict is made from. `now` is aware; a member that is None was not found or not given.
 
+    A StoredFile is read as a whole only where its picture has to be decoded; then its hash is of those bytes.
+
     `source_pixels_sha256` comes with the `source_decoder` ("name version") that made it, or with
     `source_problem`. `weights` gives the SHA-256 of the weights installed here by model id. `recomputed` is
     None where no recomputation was asked for.
@@ -63,12 +83,12 @@ class RecordInputs:
     result_bytes: bytes
     manifest_bytes: bytes
     now: datetime
-    source_bytes: bytes | None = None
+    source_bytes: bytes | StoredFile | None = None
     source_pixels_sha256: str | None = None
     source_decoder: str | None = None
     source_problem: str = ""
-    edit_map_bytes: bytes | None = None
-    confidence_map_bytes: bytes | None = None
+    edit_map_bytes: bytes | StoredFile | None = None
+    confidence_map_bytes: bytes | StoredFile | None = None
     weights: Mapping[str, str | None] = field(default_factory=dict)
     recomputed: Recomputation | None = None
     trust_roots_pem: str | None = None
@@ -86,7 +106,16 @@ class RecordInputs:
     def size(self) -> int:
         """Bytes of all pictures together."""
         pictures = (self.result_bytes, self.source_bytes, self.edit_map_bytes, self.confidence_map_bytes)
-        return sum(len(data) for data in pictures if data is not None)
+        return sum(len(data) if isinstance(data, bytes) else data.size for data in pictures if data)
+
+    def in_memory(self) -> RecordInputs:
+        """The same with all bytes read. A file that cannot be read was not found."""
+        return replace(
+            self,
+            source_bytes=_read(self.source_bytes),
+            edit_map_bytes=_read(self.edit_map_bytes),
+            confidence_map_bytes=_read(self.confidence_map_bytes),
+        )
 
 
 class ResultFile:
@@ -134,7 +163,7 @@ class Record(ResultFile):
     def source_sha256(self) -> str | None:
         """Of the bytes of the source file as it is; None if it was not found."""
         data = self.inputs.source_bytes
-        return None if data is None else sha256_hex(data)
+        return None if data is None else file_sha256(data)
 
     @cached_property
     def chain(self) -> tuple[x509.Certificate, ...]:
@@ -205,3 +234,15 @@ def _certificates(pem: str | None) -> tuple[x509.Certificate, ...] | None:
         return tuple(x509.load_pem_x509_certificates(pem.encode()))
     except ValueError:
         return ()
+
+
+def file_sha256(data: bytes | StoredFile) -> str:
+    """Of a file that is in memory or not. Raises what a StoredFile raises."""
+    return sha256_hex(data) if isinstance(data, bytes) else data.sha256()
+
+
+def _read(data: bytes | StoredFile | None) -> bytes | None:
+    try:
+        return data if data is None or isinstance(data, bytes) else data.read()
+    except RestoreError:
+        return None

@@ -19,14 +19,30 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from restore_manifests import claim_checks, log_checks, signer_checks
-from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import EvidenceError, ManifestError, RestoreError
 from restore_manifests.pixels import decode_png, pixels_sha256
-from restore_manifests.record import Recomputation, Record, RecordInputs, ResultFile, SourcePixels
+from restore_manifests.record import (
+    Recomputation,
+    Record,
+    RecordInputs,
+    ResultFile,
+    SourcePixels,
+    StoredFile,
+    file_sha256,
+)
 from restore_manifests.report import SAME_BYTES, Check, Report, Verdict, equal, failed, passed, short, unable
 from restore_manifests.schema import Manifest, Map, parse_manifest
 
-__all__ = ["Check", "Recomputation", "RecordInputs", "Report", "SourcePixels", "Verdict", "verify_record"]
+__all__ = [
+    "Check",
+    "Recomputation",
+    "RecordInputs",
+    "Report",
+    "SourcePixels",
+    "StoredFile",
+    "Verdict",
+    "verify_record",
+]
 
 _DECODING = ("source.pixels", "result.pixels", "maps.edit", "maps.confidence")
 """What takes longest first; each works on bytes of its own."""
@@ -81,6 +97,8 @@ def verify_record(
     if not inputs.pixels and inputs.recomputed is None:  # then who signed decides what is to be decoded
         made = {ids[0]: _made(ids, make) for ids, make in steps if ids[0] in _VOUCHING}
         signed = all(check.verdict is Verdict.PASS for checks in made.values() for check in checks)
+    if not signed:  # pictures are decoded: the bytes that are hashed have to be those
+        record.inputs = inputs.in_memory()
     left = {ids[0]: (ids, make) for ids, make in steps if ids[0] not in made}
     if threads < 2 or inputs.size < _WORTH_A_THREAD:
         made |= {name: _made(*step) for name, step in left.items()}
@@ -209,7 +227,7 @@ def _map(record: Record, kind: Literal["edit", "confidence"], *, same_bytes_do: 
     if data is None:
         yield unable(name, "map-missing", f"{what} {recorded.name!r} was not found.")
         return
-    file = equal(name, "file", f"{what} file is", expected=recorded.file_sha256, found=sha256_hex(data))
+    file = equal(name, "file", f"{what} file is", expected=recorded.file_sha256, found=file_sha256(data))
     if file.verdict is not Verdict.PASS:
         yield file
         return
@@ -217,6 +235,7 @@ def _map(record: Record, kind: Literal["edit", "confidence"], *, same_bytes_do: 
         yield _same_bytes(name, f"{what} file", recorded.file_sha256)
         return
     try:
+        data = data if isinstance(data, bytes) else data.read()
         found = pixels_sha256(decode_png(data, max_pixels=record.inputs.max_pixels))
     except EvidenceError as error:
         yield failed(name, "map-unreadable", f"{what} cannot be read: {error.message}")

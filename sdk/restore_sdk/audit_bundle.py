@@ -15,7 +15,8 @@ from restore_manifests.report import Check, Verdict
 from restore_sdk.audit_drift import Facts, facts_of
 from restore_sdk.audit_items import AuditItem
 from restore_sdk.bundle_names import MANIFEST_SUFFIX
-from restore_sdk.verification import beside, read_file, verify
+from restore_sdk.stored_file import read_file, sha256_of_file
+from restore_sdk.verification import beside, verify
 
 __all__ = ["Examined", "Options", "Task", "examine", "lost"]
 
@@ -154,10 +155,10 @@ def _fingerprint(manifest: Path, facts: Facts | None, options: Options, digest: 
     try:
         names = {"result": facts.result, "source": facts.source}
         names |= {"edit": facts.edit or "", "confidence": facts.confidence or ""}
-        files = {"manifest": sha256_hex(read_file(manifest, max_bytes=MAX_JSON_BYTES))}
+        files = {"manifest": sha256_of_file(manifest, max_bytes=MAX_JSON_BYTES)}
         for role, name in names.items():
             path = beside(manifest.parent, name) if name else None
-            files[role] = sha256_hex(read_file(path)) if path else ""
+            files[role] = sha256_of_file(path) if path else ""
         weights = {model: _weights(options.run, model) for model in facts.models}
         return sha256_hex(canonical_bytes({"files": files, "options": digest, "weights": weights}))
     except RestoreError:

@@ -14,7 +14,7 @@ from typing import Any
 from restore_manifests.canonical import MAX_JSON_BYTES
 from restore_manifests.errors import ManifestError, UsageError
 from restore_manifests.schema import parse_manifest
-from restore_sdk.verification import read_file
+from restore_sdk.stored_file import read_file
 
 __all__ = ["Facts", "Period", "Reference", "Series", "drift_of", "facts_of"]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from restore_manifests.errors import ManifestError, RestoreError, UsageError
 from restore_manifests.revocation import parse_revocations
 from restore_manifests.verifier import Recomputation, RecordInputs, Report, SourcePixels, verify_record
+from restore_sdk.stored_file import StoredFile, file_size, read_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["beside", "load_certificates", "load_log_key", "load_trust", "read_file", "thread_count", "verify"]
 
-MAX_FILE_BYTES = 4 * 1024**3
-"""Of a result or a map; a larger file is a mistake or an attack on memory."""
+_WORTH_HASHING_ALONE = 1 << 20
+"""Bytes of a file below which holding it in memory is quicker than hashing it on the way."""
 
 
 def verify(
@@ -59,29 +60,30 @@ def verify(
     What is wrong with the record is in the report, never an exception. Raises UsageError if a path given
     names nothing that can be read, LogError if `log_key` is no key, KeyStoreError if `revoked` is no list.
     """
-    result_bytes = _named(result, "The result")
-    manifest_bytes = _named(manifest, "The manifest")
+    result_bytes = _bytes_of(result, "The result")
+    manifest_bytes = _bytes_of(manifest, "The manifest")
     trust_pem = load_trust(trust) if trust is not None else None
     tsa_pem = load_trust(tsa_trust) if tsa_trust is not None else None
     key = load_log_key(log_key) if log_key is not None else None
     public_keys = tuple(load_log_key(one) for one in public_log_keys)
-    revocations = parse_revocations(_named(revoked, "The revocation list")) if revoked is not None else ()
-    given = None if source is None else _named(source, "The source")
+    revocations = parse_revocations(_bytes_of(revoked, "The revocation list")) if revoked is not None else ()
+    held = recompute or pixels or trust is None  # then every picture is decoded; else it may be hashed only
+    given = None if source is None else _source(source, held=held)
     facts: dict[str, Any] = {}
     source_pixels: Callable[[], SourcePixels] | None = None
     if body := _body(manifest_bytes):
         folders = (manifest.parent, result.parent)
-        found = given if given is not None else _find(body.source.name, folders)
+        found = given if given is not None else _find(body.source.name, folders, held=held)
         facts = {
             "source_bytes": found,
-            "edit_map_bytes": _find_map(body.maps.edit, folders),
-            "confidence_map_bytes": _find_map(body.maps.confidence, folders),
+            "edit_map_bytes": _find_map(body.maps.edit, folders, held=held),
+            "confidence_map_bytes": _find_map(body.maps.confidence, folders, held=held),
             "weights": _weights(body, weights),
         }
         if recompute:
-            opened = None if found is None else _decoded(found, body.source.name)
-            source_pixels = partial(_source_pixels, opened)
-            facts["recomputed"] = _recompute(body, opened, result_bytes)
+            evidence = None if found is None else _decoded(found, body.source.name)
+            source_pixels = partial(_source_pixels, evidence)
+            facts["recomputed"] = _recompute(body, evidence, result_bytes)
         elif found is not None:  # if at all, then beside the other pictures
             source_pixels = partial(_decoded_pixels, found, body.source.name)
     return verify_record(
@@ -116,28 +118,6 @@ def beside(folder: Path, name: str) -> Path | None:
         return None
 
 
-def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """The bytes of a regular file. Raises UsageError for everything else, with the reason."""
-    try:
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            raise UsageError(f"{path} does not exist.", hint="Check the path.") from None
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe or device would block or act on it
-            what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
-            raise UsageError(f"{path} {what}.", hint="Check the path.")
-        if found.st_size > max_bytes:
-            raise UsageError(
-                f"{path} has more than {max_bytes:,} bytes.", hint="Check that it is the right file."
-            )
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"{path} cannot be read: {reason}.", hint="Check the path and its permissions."
-        ) from error
-
-
 def thread_count() -> int:
     """How many threads one verification may keep busy: `OMP_NUM_THREADS` if it says, else the processors."""
     said = os.environ.get("OMP_NUM_THREADS", "")
@@ -146,7 +126,7 @@ def thread_count() -> int:
 
 def load_trust(path: Path) -> str:
     """The root certificates in a PEM file. Raises UsageError if it holds none."""
-    text = _certificates_in(_named(path, "The file of trust roots"))
+    text = _certificates_in(_bytes_of(path, "The file of trust roots"))
     if text is None:
         raise UsageError(
             f"{path} holds no certificates that can be read.",
@@ -181,7 +161,7 @@ def load_log_key(key: str | Path) -> str:
     return VerifierKey.parse(text.strip()).encode()
 
 
-def _named(path: Path, what: str) -> bytes:
+def _bytes_of(path: Path, what: str) -> bytes:
     try:
         return read_file(path)
     except UsageError as error:
@@ -197,26 +177,40 @@ def _body(manifest_bytes: bytes) -> Body | None:
         return None  # the verifier says what is wrong with it
 
 
-def _find(name: str, folders: tuple[Path, ...]) -> bytes | None:
+def _source(path: Path, *, held: bool) -> bytes | StoredFile:
+    try:
+        return _opened(path, held=held)
+    except UsageError as error:
+        raise UsageError(f"The source cannot be used: {error.message}", hint=error.hint) from error
+
+
+def _opened(path: Path, *, held: bool) -> bytes | StoredFile:
+    """A picture, in memory where it is `held` anyway or is small. Raises UsageError as `read_file` does."""
+    if held or file_size(path) < _WORTH_HASHING_ALONE:
+        return read_file(path)
+    return StoredFile(path)
+
+
+def _find(name: str, folders: tuple[Path, ...], *, held: bool) -> bytes | StoredFile | None:
     for folder in folders:
         if path := beside(folder, name):
             try:
-                return read_file(path)
+                return _opened(path, held=held)
             except UsageError:
                 continue
     return None
 
 
-def _find_map(recorded: Map | None, folders: tuple[Path, ...]) -> bytes | None:
-    return _find(recorded.name, folders) if recorded else None
+def _find_map(recorded: Map | None, folders: tuple[Path, ...], *, held: bool) -> bytes | StoredFile | None:
+    return _find(recorded.name, folders, held=held) if recorded else None
 
 
-def _decoded(data: bytes, name: str) -> Evidence | str:
+def _decoded(data: bytes | StoredFile, name: str) -> Evidence | str:
     """The source as opened, or why it could not be."""
     from restore_sdk.evidence import decode_evidence  # noqa: PLC0415
 
     try:
-        return decode_evidence(data, name)
+        return decode_evidence(data if isinstance(data, bytes) else data.read(), name)
     except RestoreError as error:
         return error.message.rstrip(".")
 
@@ -229,7 +223,7 @@ def _source_pixels(source: Evidence | str | None) -> SourcePixels:
     return SourcePixels(source.pixels_sha256, f"{source.decoder.name} {source.decoder.version}")
 
 
-def _decoded_pixels(data: bytes, name: str) -> SourcePixels:
+def _decoded_pixels(data: bytes | StoredFile, name: str) -> SourcePixels:
     return _source_pixels(_decoded(data, name))
 
 

@@ -22,7 +22,7 @@ import restore_manifests
 from restore_manifests import verifier
 from restore_manifests.canonical import canonical_bytes, sha256_hex
 from restore_manifests.data_hash import DataHash
-from restore_manifests.errors import ManifestError
+from restore_manifests.errors import ManifestError, UsageError
 from restore_manifests.keys import Identity
 from restore_manifests.log import TransparencyLog
 from restore_manifests.pixels import decode_png, encode_png, pixels_sha256, png_chunks
@@ -248,7 +248,7 @@ TAMPERING: dict[str, tuple[Callable[[Any], RecordInputs], set[str]]] = {
 
 
 def by_bytes(good: Any, **changes: Any) -> RecordInputs:
-    return good.with_(recomputed=None, pixels=False, **changes)
+    return good.with_(recomputed=None, **({"pixels": False} | changes))
 
 
 def test_pictures_are_not_decoded_whose_bytes_a_trusted_signer_signed(
@@ -298,6 +298,74 @@ def test_a_picture_of_other_bytes_is_decoded_and_the_others_are_not(good: Any, n
     assert found[wrong].verdict is Verdict.FAIL
     assert seen == (["source"] if name == "source" else [])
     assert {found[other].code for other in ALL_PIXELS if other != wrong} == {SAME_BYTES}, report
+
+
+class Shifting:
+    """A file that changes while it is looked at: hashed it is `first`, read it is `then`."""
+
+    def __init__(self, first: bytes, then: bytes | None = None) -> None:
+        self.first, self.data, self.was_read = first, first if then is None else then, False
+        self.size = len(first)
+
+    def sha256(self) -> str:
+        return sha256_hex(self.data if self.was_read else self.first)
+
+    def read(self) -> bytes:
+        self.was_read = True
+        return self.data
+
+
+class Gone(Shifting):
+    def sha256(self) -> str:
+        raise UsageError("It has gone.")
+
+    read = sha256  # type: ignore[assignment]
+
+
+STORED = {
+    "source_bytes": "source.file",
+    "edit_map_bytes": "maps.edit",
+    "confidence_map_bytes": "maps.confidence",
+}
+
+
+def stored(good: Any, kind: Any = Shifting, **changes: Any) -> RecordInputs:
+    files = {name: kind(getattr(good.inputs, name)) for name in STORED}
+    return by_bytes(good, **(files | changes))
+
+
+def test_files_that_are_not_held_are_hashed_and_not_read(good: Any) -> None:
+    inputs = stored(good)
+    assert inputs.size == good.inputs.size
+    assert verify_record(inputs) == verify_record(by_bytes(good))
+    assert not any(getattr(inputs, name).was_read for name in STORED)
+
+
+@pytest.mark.parametrize("options", [{"pixels": True}, {"trust_roots_pem": None}])
+def test_where_pictures_are_decoded_the_hash_is_of_the_decoded_bytes(
+    good: Any, options: dict[str, Any]
+) -> None:
+    assert verify_record(stored(good, **options)) == verify_record(by_bytes(good, **options))
+    for name, check in STORED.items():
+        data = getattr(good.inputs, name)
+        other = encode_png(decode_png(data) // 2)
+        inputs = stored(good, **{name: Shifting(data, other)}, **options)
+        assert verdicts(inputs)[check].code == "file-mismatch"
+
+
+def test_a_file_that_was_changed_is_caught_by_its_hash_and_changing_it_back_does_not_help(good: Any) -> None:
+    for name, check in STORED.items():
+        data = getattr(good.inputs, name)
+        inputs = stored(good, **{name: Shifting(encode_png(decode_png(data) // 2), data)})
+        assert verdicts(inputs)[check].code == "file-mismatch"
+        assert verify_record(inputs).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_a_file_that_cannot_be_read_any_more_never_passes(good: Any, pixels: bool) -> None:
+    found = verdicts(stored(good, Gone, pixels=pixels, source_pixels_sha256=None))
+    for name in ("source.file", "source.pixels", "maps.edit", "maps.confidence"):
+        assert found[name].verdict is Verdict.UNABLE
 
 
 def test_a_signer_who_misstates_the_pixels_is_caught_where_they_are_decoded(good: Any) -> None:

@@ -14,9 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import LogError, UsageError
 from restore_manifests.record import Recomputation
 from restore_manifests.report import Report, Verdict
+from restore_sdk import verification
+from restore_sdk.stored_file import StoredFile, sha256_of_file
 from restore_sdk.verification import beside, verify
 
 MakeBundle = Callable[..., Any]
@@ -209,6 +212,66 @@ def test_pictures_are_decoded_only_where_their_bytes_are_not_known_unless_asked_
     changed = codes(trust=bundle.root)
     assert changed.pop("maps.edit") == "file-mismatch"
     assert {name for name, code in changed.items() if code == "same-bytes"} == pictures - {"maps.edit"}
+
+
+def test_large_pictures_are_hashed_without_being_held(
+    make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of these pictures are small, so the limit is set to nothing."""
+    bundle = make_bundle(tmp_path / "case")
+    options: dict[str, Any] = {"recompute": False, "trust": bundle.root, "log_key": bundle.log_key}
+    held = verify(bundle.result, bundle.manifest, **options)
+    decoding = verify(bundle.result, bundle.manifest, pixels=True, **options)
+    monkeypatch.setattr(verification, "_WORTH_HASHING_ALONE", 0)
+    made: list[StoredFile] = []
+
+    class Counted(StoredFile):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            made.append(self)
+
+        def read(self) -> bytes:
+            raise AssertionError("held in memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verification, "StoredFile", Counted)
+        assert verify(bundle.result, bundle.manifest, **options) == held
+        assert verify(bundle.result, bundle.manifest, source=bundle.source, **options) == held
+        assert len(made) == 6
+        assert verify(bundle.result, bundle.manifest, pixels=True, **options) == decoding
+        assert len(made) == 6
+    for path, check in (
+        (bundle.source, "source.file"),
+        (bundle.edit, "maps.edit"),
+        (bundle.confidence, "maps.confidence"),
+    ):
+        data = path.read_bytes()
+        path.write_bytes(data[:-1])
+        report = verify(bundle.result, bundle.manifest, **options)
+        assert (verdicts(report)[check], report.verdict) == ("fail", Verdict.FAIL)
+        path.write_bytes(data)
+    assert verify(bundle.result, bundle.manifest, **options) == held
+
+
+def test_a_stored_file_gives_the_bytes_that_it_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    file = StoredFile(path)
+    assert (file.size, file.sha256()) == (3, sha256_hex(b"one"))
+    path.write_bytes(b"two!")
+    assert file.sha256() == sha256_hex(b"two!")  # nothing is remembered of what was not kept
+    assert file.read() == b"two!"
+    path.write_bytes(b"three")
+    assert (file.read(), file.sha256()) == (b"two!", sha256_hex(b"two!"))
+    path.unlink()
+    assert file.read() == b"two!"
+    with pytest.raises(UsageError, match="does not exist"):
+        StoredFile(path)
+    with pytest.raises(UsageError, match="is a folder"):
+        sha256_of_file(tmp_path)
+    path.write_bytes(b"three")
+    with pytest.raises(UsageError, match="more than 4 bytes"):
+        sha256_of_file(path, max_bytes=4)
 
 
 def test_a_record_that_contradicts_its_own_pixels_is_caught_by_plain_verify_and_by_pixels(
