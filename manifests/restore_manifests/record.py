@@ -27,7 +27,15 @@ from restore_manifests.timestamp import Stamp, verify_token
 if TYPE_CHECKING:
     from restore_manifests.c2pa_claim import ClaimView
 
-__all__ = ["Recomputation", "Record", "RecordInputs", "ResultFile", "SourcePixels", "StoredFile"]
+__all__ = [
+    "Recomputation",
+    "Record",
+    "RecordInputs",
+    "ResultFile",
+    "SourcePixels",
+    "StoredFile",
+    "file_sha256",
+]
 
 
 class StoredFile(Protocol):
