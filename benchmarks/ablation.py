@@ -63,6 +63,9 @@ loss = "l1"
 name = "l2"
 loss = "l2"
 [[run]]
+name = "psnr"
+loss = "psnr"
+[[run]]
 name = "with ssim 0.1"
 ssim_weight = 0.1
 [[run]]
