@@ -82,8 +82,7 @@ def make_tree(folder: Path, bundles: int, pixels: int) -> tuple[Path, Path, str]
         evidence = decode_evidence(data, f"picture-{number:05d}.png")
         executed = Executed(after, None, before, confidence, {}, [])
         body, files = make_record(job, evidence, executed, model.plan(request), {}, [])
-        bundle, _ = sign_record(job, evidence, body, files)
-        write_bundle(bundle, tree)
+        write_bundle(sign_record(job, evidence, body, files).files, tree)
     root = folder / "root.pem"
     root.write_text(identity.root_pem or "")
     with TransparencyLog.open(folder / "home" / "log") as log:

@@ -5,10 +5,14 @@
 
 Signing. Ours is what `restore run` does once pixels, maps and their PNG files are there: the hashes of pixels
 and files, the record, the claim with the maps and the source in it, the log entry and its proof, both
-signatures, and the bundle on the disk, synced. `bare` is c2pa-python signing the same PNG file into a new
-file, with a claim of one action and nothing else; `alike` gives it the claim that ours has: the same
-assertions, the source as parent, the maps as components. Neither of the two hashes pixels, writes maps, keeps
-a log or syncs.
+signatures, and the bundle on the disk, synced. `ours_hashed` is the same without the hashes of pixels and map
+files, which `restore run` makes while the PNG files are encoded: signing, embedding and storing alone.
+
+`bare` is c2pa-python signing the same PNG file into a new file, with a claim of one action and nothing else;
+`alike` gives it the claim that ours has, in memory: the same assertions, the source as parent, the maps as
+components. Neither of the two hashes pixels, writes maps, keeps a log or syncs. A file that was not synced
+may be gone after a power cut, so `bare_synced` and `alike_synced` also put the one signed file on the disk,
+as every program has to that says it is stored. All write into folders without older files.
 
 Verifying. Ours is `restore verify --no-recompute`, in process, with the trust root and the log's key given,
 `ours_decoding` the same with `--pixels`.
@@ -35,8 +39,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import c2pa
 import cv2
@@ -44,10 +49,9 @@ import numpy as np
 from PIL import Image
 
 from restore_manifests import c2pa_claim
-from restore_manifests.canonical import sha256_hex
 from restore_manifests.keys import Identity, create_identity
 from restore_manifests.log import TransparencyLog
-from restore_manifests.pixels import encode_png, pixels_sha256
+from restore_manifests.pixels import encode_png
 from restore_manifests.report import Verdict
 from restore_manifests.schema import Body, Request, body_bytes
 from restore_models.vectors import vector_image
@@ -55,7 +59,7 @@ from restore_sdk.evidence import Evidence, decode_evidence
 from restore_sdk.model_in_use import open_in_use
 from restore_sdk.output import write_bundle
 from restore_sdk.plan import Executed
-from restore_sdk.record import Job, make_record, sign_record
+from restore_sdk.record import Job, hashing, make_record, sign_record
 from restore_sdk.verification import verify
 
 CREATED = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCreation"
@@ -109,28 +113,38 @@ def make_scene(folder: Path, megapixels: float) -> Scene:
     return Scene(folder, job, evidence, executed, body, files)
 
 
-def sign_ours(scene: Scene, stages: dict[str, list[float]]) -> None:
+def hash_ours(scene: Scene) -> None:
     """`files` is what the encoder left; the body is complete, so its hashes are made again to be counted."""
+    shown = scene.executed.confidence  # the edit map has the same shape
+    assert shown is not None  # noqa: S101 -- make_scene made it
+    with hashing(scene.executed.samples, dict.fromkeys(scene.maps, shown)) as hashes:
+        for name, data in scene.maps.items():
+            hashes.of_file(name, data)
+    if hashes.result_pixels() != scene.body.result.pixels_sha256:
+        raise SystemExit("The hashes of the benchmark are not those of its record.")
+
+
+def sign_ours(scene: Scene, stages: dict[str, list[float]]) -> None:
+    """From the hashes to the bundle on the disk."""
     began = time.perf_counter()
-    pixels_sha256(scene.executed.samples)
-    for data in scene.maps.values():
-        sha256_hex(data)
-        pixels_sha256(scene.executed.confidence)  # the edit map has the same shape
-    hashed = time.perf_counter()
-    bundle, _ = sign_record(scene.job, scene.evidence, scene.body, scene.files)
-    signed = time.perf_counter()
-    write_bundle(bundle, scene.folder / "bundle", force=True)
+    signed = sign_record(scene.job, scene.evidence, scene.body, scene.files)
+    finished = time.perf_counter()
+    write_bundle(signed.files, scene.folder / "bundle", digests=signed.digests)
     written = time.perf_counter()
-    for name, seconds in (
-        ("hashes", hashed - began),
-        ("record, claim, log, signatures", signed - hashed),
-        ("bundle on the disk", written - signed),
-    ):
-        stages.setdefault(name, []).append(seconds)
+    stages.setdefault("record, claim, log, signatures", []).append(finished - began)
+    stages.setdefault("bundle on the disk", []).append(written - finished)
 
 
-def sign_alone(scene: Scene, *, alike: bool) -> None:
-    """c2pa-python by itself, from file to file, with the settings that we use."""
+def hash_and_sign(scene: Scene, stages: dict[str, list[float]]) -> None:
+    """All of it, as if the hashes had not been made while the encoder worked."""
+    began = time.perf_counter()
+    hash_ours(scene)
+    stages.setdefault("hashes", []).append(time.perf_counter() - began)
+    sign_ours(scene, stages)
+
+
+def sign_alone(scene: Scene, *, synced: bool) -> None:
+    """c2pa-python by itself, from file to file, with the settings that we use and next to nothing to say."""
     definition = {
         "claim_generator_info": [{"name": "benchmark", "version": "1"}],
         "format": "image/png",
@@ -141,17 +155,6 @@ def sign_alone(scene: Scene, *, alike: bool) -> None:
             }
         ],
     }
-    if alike:
-        c2pa_claim.embed(  # a thin layer over the library: what is in the claim is the same
-            scene.result,
-            body=scene.body,
-            manifest_text=body_bytes(scene.body).decode(),
-            source_bytes=scene.evidence.data,
-            source_mime=scene.evidence.mime,
-            maps=scene.maps,
-            identity=scene.identity,
-        )
-        return
     settings = {
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
         "builder": {"thumbnail": {"enabled": False}},
@@ -165,6 +168,41 @@ def sign_alone(scene: Scene, *, alike: bool) -> None:
         (scene.folder / "alone.png").open("w+b") as target,
     ):
         builder.sign(signer, "image/png", source, target)
+        if synced:
+            sync(target)
+
+
+def sign_alike(scene: Scene, *, synced: bool) -> None:
+    """c2pa-python with the claim that ours has, by way of the thin layer that we have over it."""
+    signed = c2pa_claim.embed(
+        scene.result,
+        body=scene.body,
+        manifest_text=body_bytes(scene.body).decode(),
+        source_bytes=scene.evidence.data,
+        source_mime=scene.evidence.mime,
+        maps=scene.maps,
+        identity=scene.identity,
+    )
+    if synced:
+        with (scene.folder / "alone.png").open("wb") as target:
+            target.write(signed)
+            sync(target)
+
+
+def sync(file: BinaryIO) -> None:
+    """The file, and the folder in which it is new."""
+    file.flush()
+    os.fsync(file.fileno())
+    if os.name != "nt":
+        folder = os.open(Path(file.name).parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def clear(scene: Scene) -> None:
+    """Nobody's time goes into the removal of what was there before."""
+    shutil.rmtree(scene.folder / "bundle", ignore_errors=True)
+    (scene.folder / "alone.png").unlink(missing_ok=True)
 
 
 def verify_ours(scene: Scene, root: Path, log_key: str, *, decoding: bool) -> None:
@@ -216,12 +254,15 @@ def seconds(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - busy
 
 
-def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> Times:
+def in_turns(
+    ways: dict[str, Callable[[], Any]], rounds: int, before: Callable[[], Any] = lambda: None
+) -> Times:
     """Each way once a round, the first round unmeasured, and the order turned round by round."""
     taken: Times = {name: [] for name in ways}
     for number in range(rounds + 1):
         names = list(ways)
         for name in names[number % len(names) :] + names[: number % len(names)]:
+            before()
             took = seconds(ways[name])
             if number:
                 taken[name].append(took)
@@ -231,13 +272,15 @@ def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> Times:
 def summary(taken: Times) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for at, clock in enumerate(("seconds", "processor_seconds")):
-        ours = [both[at] for both in taken["ours"]]
         found[clock] = {name: round(statistics.median(b[at] for b in t), 4) for name, t in taken.items()}
-        found[f"ours_over, {clock}"] = {
-            name: round(statistics.median(a / b[at] for a, b in zip(ours, times, strict=True)), 2)
-            for name, times in taken.items()
-            if name != "ours"
-        }
+        for own in (name for name in taken if name.startswith("ours")):
+            found[f"{own}_over, {clock}"] = {
+                name: round(
+                    statistics.median(a[at] / b[at] for a, b in zip(taken[own], times, strict=True)), 2
+                )
+                for name, times in taken.items()
+                if not name.startswith("ours")
+            }
     return found
 
 
@@ -249,18 +292,23 @@ def measure(folder: Path, megapixels: float, rounds: int, *, signing_too: bool) 
     root.write_text(scene.identity.root_pem or "")
     stages: dict[str, list[float]] = {}
     signing: dict[str, Any] = {}
-    sign_ours(scene, {})
     if signing_too:
         taken = in_turns(
             {
-                "ours": lambda: sign_ours(scene, stages),
-                "bare": lambda: sign_alone(scene, alike=False),
-                "alike": lambda: sign_alone(scene, alike=True),
+                "ours": lambda: hash_and_sign(scene, stages),
+                "ours_hashed": lambda: sign_ours(scene, {}),
+                "bare": lambda: sign_alone(scene, synced=False),
+                "bare_synced": lambda: sign_alone(scene, synced=True),
+                "alike": lambda: sign_alike(scene, synced=False),
+                "alike_synced": lambda: sign_alike(scene, synced=True),
             },
             rounds,
+            partial(clear, scene),
         )
         medians = {name: round(statistics.median(times[1:]), 4) for name, times in stages.items()}
         signing = {"signing": {**summary(taken), "stages": medians}}
+    clear(scene)
+    sign_ours(scene, {})
     with TransparencyLog.open(folder / "home" / "log") as log:
         key = log.vkey
     verifying = in_turns(

@@ -91,12 +91,14 @@ def embed(
     source_mime: str,
     maps: Mapping[str, bytes],
     identity: Identity,
+    map_hashes: Mapping[str, str] | None = None,
 ) -> bytes:
     """`png_bytes` with a signed claim inside; pixels and other chunks stay as they are.
 
     `manifest_text` is the RFC 8785 text of `body`; `maps` holds the map files (PNG) by recorded name. Maps of
-    more than `EMBEDDED_MAPS_LIMIT` bytes together are named by their hash instead of being embedded. The
-    source becomes the parent ingredient with the claims it carries, if readable; the weights become inputs
+    more than `EMBEDDED_MAPS_LIMIT` bytes together are named by their hash instead of being embedded:
+    `map_hashes` gives it (SHA-256, by name) as far as the caller has made it from these bytes. The source
+    becomes the parent ingredient with the claims it carries, if readable; the weights become inputs
     with their hash. Raises ManifestError if the library refuses, or whatever the identity raises while
     signing.
     """
@@ -125,7 +127,7 @@ def embed(
                 builder.add_ingredient(
                     json.dumps(parent), "application/octet-stream", io.BytesIO(source_bytes)
                 )
-            _add_maps(builder, maps)
+            _add_maps(builder, maps, map_hashes or {})
             for model in body.models:
                 weights = {
                     "title": model.id,
@@ -146,12 +148,12 @@ def embed(
     return signed.getvalue()
 
 
-def _add_maps(builder: Any, maps: Mapping[str, bytes]) -> None:
+def _add_maps(builder: Any, maps: Mapping[str, bytes], known: Mapping[str, str]) -> None:
     whole = sum(map(len, maps.values())) <= EMBEDDED_MAPS_LIMIT
     for number, (name, data) in enumerate(maps.items()):
         component: dict[str, Any] = {"title": name, "relationship": "componentOf"}
         if not whole:
-            component["metadata"] = {"sha256": sha256_hex(data)}
+            component["metadata"] = {"sha256": known.get(name) or sha256_hex(data)}
             builder.add_ingredient(json.dumps(component), "application/octet-stream", io.BytesIO())
             continue
         identifier = f"map-{number}.png"  # a name from outside could be read as an address

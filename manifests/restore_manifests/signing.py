@@ -55,6 +55,7 @@ __all__ = [
     "load_certificates",
     "seal_files",
     "sign_manifest",
+    "sign_sealed",
     "signature_problem",
 ]
 
@@ -115,7 +116,13 @@ def sign_manifest(
     body: Body, result: bytes, identity: Identity, *, anchors: Sequence[Anchor] = ()
 ) -> Manifest:
     """The manifest of `body` and the finished `result` file; one signature over each."""
-    files = seal_files(body, result)
+    return sign_sealed(body, seal_files(body, result), identity, anchors=anchors)
+
+
+def sign_sealed(
+    body: Body, files: FilesSeal, identity: Identity, *, anchors: Sequence[Anchor] = ()
+) -> Manifest:
+    """The same with the seal of the finished result file, made by `seal_files`."""
     signatures = [
         Signature(
             scope=scope,

@@ -20,6 +20,7 @@ import secrets
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from restore_manifests.canonical import sha256_hex
 from restore_manifests.errors import StorageError, UsageError
 from restore_manifests.pixels import encode_png
 from restore_sdk.bundle_names import BUNDLE_SUFFIXES, MANIFEST_SUFFIX
@@ -111,12 +113,20 @@ def _exif_of_result(exif: bytes, width: int, height: int) -> bytes:
     return bytes(block)
 
 
-def write_bundle(files: Mapping[str, bytes], directory: Path, *, force: bool = False) -> dict[str, Path]:
+def write_bundle(
+    files: Mapping[str, bytes],
+    directory: Path,
+    *,
+    force: bool = False,
+    digests: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
     """Write the files of one bundle, all or none, and return where each one is.
 
     `files` maps names to contents: one `<stem>.manifest.json`, and others that begin with `<stem>.`. The
     folder is made if need be, and what killed runs left in it is settled first. With `force` an older
     bundle of the same stem is replaced as a whole: its files that the new one does not have go as well.
+    `digests` gives the SHA-256 of files by name, as far as the caller has made it from these bytes; a commit
+    that was cut short is only completed with files that have it.
 
     Raises UsageError, having written nothing, where one of the files exists and `force` is not set, or the
     folder is none; StorageError for a full disk, a read-only folder, or a lock that another run does not
@@ -135,7 +145,7 @@ def write_bundle(files: Mapping[str, bytes], directory: Path, *, force: bool = F
                 raise UsageError(f"{folders[0]} in {directory} is a folder.", hint="Move it elsewhere.")
             stale = [stem + suffix for suffix in BUNDLE_SUFFIXES if stem + suffix not in files]
             stale = [name for name in stale if names[-1] in present and (directory / name).is_file()]
-            partial = _stage(directory, stem, {name: files[name] for name in names}, stale)
+            partial = _stage(directory, stem, {name: files[name] for name in names}, stale, digests or {})
             _place(partial, directory, names, stale)
     return {name: directory / name for name in names}
 
@@ -214,22 +224,27 @@ def _is_plain(name: str) -> bool:
     return not name.startswith(".") and Path(name).name == name and "\0" not in name
 
 
-def _stage(directory: Path, stem: str, files: Mapping[str, bytes], stale: Sequence[str]) -> Path:
+def _stage(
+    directory: Path, stem: str, files: Mapping[str, bytes], stale: Sequence[str], digests: Mapping[str, str]
+) -> Path:
     partial = directory / f".{stem[:40]}.restore-partial-{secrets.token_hex(8)}"
     partial.mkdir()
     journal = {
         "schema": _SCHEMA,
-        "files": [{"name": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()],
+        "files": [{"name": n, "sha256": digests.get(n) or sha256_hex(data)} for n, data in files.items()],
         "remove": list(stale),
     }
+    staged = {**files, f"{_JOURNAL}.tmp": json.dumps(journal).encode()}
     try:
-        for name, data in files.items():
-            _write(partial / name, data)
-        _write(partial / f"{_JOURNAL}.tmp", json.dumps(journal).encode())
-        _sync_folder(partial)
+        # most of it is waiting for the disk, which is quicker with all that is to be synced than one by one
+        with ThreadPoolExecutor(len(staged) + 1) as pool:
+            waiting = [pool.submit(_sync_folder, directory)]
+            waiting += [pool.submit(_write, partial / name, data) for name, data in staged.items()]
+        for one in waiting:
+            one.result()
+        _sync_folder(partial)  # everything is on the disk before the name that says so
         (partial / f"{_JOURNAL}.tmp").replace(partial / _JOURNAL)
         _sync_folder(partial)
-        _sync_folder(directory)
     except BaseException:
         _discard(partial)
         raise

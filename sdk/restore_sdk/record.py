@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from restore_manifests.c2pa_claim import embed, source_ancestors
 from restore_manifests.canonical import sha256_hex
@@ -29,7 +34,7 @@ from restore_manifests.schema import (
     manifest_bytes,
     recorded_name,
 )
-from restore_manifests.signing import sign_manifest
+from restore_manifests.signing import seal_files, sign_sealed
 from restore_sdk.confidence import calibration_finding, confidence_guarantee, confidence_method
 from restore_sdk.consistency import measure_consistency
 from restore_sdk.evidence import Evidence
@@ -38,13 +43,22 @@ from restore_sdk.maps import EDIT_MAP_METHOD, edit_map
 from restore_sdk.output import encode_result
 from restore_sdk.plan import Executed
 from restore_sdk.stamping import add_stamps
+from restore_sdk.verification import thread_count
 
 if TYPE_CHECKING:
     from restore_manifests.keys import Identity
     from restore_sdk.model_in_use import ModelInUse
 
 
-__all__ = ["Job", "beside_source", "make_record", "sign_record"]
+__all__ = [
+    "Hashes",
+    "Job",
+    "SignedRecord",
+    "beside_source",
+    "hashing",
+    "make_record",
+    "sign_record",
+]
 
 
 @dataclass(frozen=True)
@@ -65,31 +79,29 @@ def make_record(
 ) -> tuple[Body, dict[str, bytes]]:
     """The body of the manifest, and the files that it names (the result without its claim yet)."""
     changed, statistics = edit_map(executed.before, executed.pixels)
-    edit_png = encode_png(changed)
     height, width = executed.pixels.shape[:2]
     result_name, edit_name = (beside_source(evidence, f"{kind}.png") for kind in ("restored", "edit"))
-    files = {
-        result_name: encode_result(executed.pixels, executed.alpha, evidence),
-        edit_name: edit_png,
-    }
+    maps = {edit_name: changed}
+    if executed.confidence is not None:
+        maps[beside_source(evidence, "confidence.png")] = executed.confidence
+    samples = executed.samples
+    with hashing(samples, maps) as hashes:  # beside the encoder, which takes far longer
+        pictures = {name: hashes.of_file(name, encode_png(pixels)) for name, pixels in maps.items()}
+        files = {result_name: encode_result(executed.pixels, executed.alpha, evidence), **pictures}
     confidence = None
     if executed.confidence is not None:
-        name, png = beside_source(evidence, "confidence.png"), encode_png(executed.confidence)
-        files[name] = png
-        statistics_of_it = {
-            "mean": round(float(executed.confidence.mean(dtype="float64")) / 2, 3),
-            "share_above_20_levels": round(float((executed.confidence > 40).mean()), 6),
-        }
-        confidence = _map(
-            name,
-            executed.confidence,
-            png,
-            confidence_method(executed.calibration, executed.estimates),
-            confidence_guarantee(executed.calibration, executed.estimates, reasons),
-            statistics_of_it,
+        confidence = Map(
+            name=(name := beside_source(evidence, "confidence.png")),
+            pixels_sha256=hashes.map_pixels(name),
+            file_sha256=hashes.map_file(name),
+            method=confidence_method(executed.calibration, executed.estimates),
+            guarantee=confidence_guarantee(executed.calibration, executed.estimates, reasons),
+            statistics={
+                "mean": round(float(executed.confidence.mean(dtype="float64")) / 2, 3),
+                "share_above_20_levels": round(float((executed.confidence > 40).mean()), 6),
+            },
         )
     calibrated = calibration_finding(executed.calibration, executed.estimates, reasons)
-    samples = executed.samples
     consistency = None
     if job.request.arithmetic == "exact":  # else another machine would find other figures
         consistency = measure_consistency(evidence.pixels, executed.pixels, degradation)
@@ -107,7 +119,7 @@ def make_record(
         abstentions=reasons,
         result=Result(
             name=result_name,
-            pixels_sha256=pixels_sha256(samples),
+            pixels_sha256=hashes.result_pixels(),
             width=width,
             height=height,
             channels=1 if samples.ndim == 2 else samples.shape[2],
@@ -115,7 +127,14 @@ def make_record(
             consistency=consistency.figures if consistency else None,
         ),
         maps=Maps(
-            edit=_map(edit_name, changed, edit_png, EDIT_MAP_METHOD, None, statistics),
+            edit=Map(
+                name=edit_name,
+                pixels_sha256=hashes.map_pixels(edit_name),
+                file_sha256=hashes.map_file(edit_name),
+                method=EDIT_MAP_METHOD,
+                guarantee=None,
+                statistics=statistics,
+            ),
             confidence=confidence,
         ),
         findings=[
@@ -129,15 +148,41 @@ def make_record(
     return body, files
 
 
-def _map(name: str, pixels: Any, png: bytes, method: str, guarantee: str | None, statistics: Any) -> Map:
-    return Map(
-        name=name,
-        pixels_sha256=pixels_sha256(pixels),
-        file_sha256=sha256_hex(png),
-        method=method,
-        guarantee=guarantee,
-        statistics=statistics,
-    )
+class Hashes:
+    """SHA-256 of what a restoration made, computed in the threads of `pool` from when it is known."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, samples: NDArray[Any], maps: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Begin with the pixels: the `samples` of the result, and the `maps` by the names of their files."""
+        self._pool = pool
+        self._result = pool.submit(pixels_sha256, samples)
+        self._maps = {name: pool.submit(pixels_sha256, one) for name, one in maps.items()}
+        self._files: dict[str, Future[str]] = {}
+
+    def of_file(self, name: str, data: bytes) -> bytes:
+        """Hash the file of a map as well; gives `data` back."""
+        self._files[name] = self._pool.submit(sha256_hex, data)
+        return data
+
+    def result_pixels(self) -> str:
+        """Of the samples of the result."""
+        return self._result.result()
+
+    def map_pixels(self, name: str) -> str:
+        """Of the samples of a map."""
+        return self._maps[name].result()
+
+    def map_file(self, name: str) -> str:
+        """Of the file of a map, which `of_file` was given."""
+        return self._files[name].result()
+
+
+@contextmanager
+def hashing(samples: NDArray[Any], maps: Mapping[str, NDArray[Any]]) -> Iterator[Hashes]:
+    """Hashes of the result's `samples` and of `maps` (by file name); at the end, all are there."""
+    with ThreadPoolExecutor(thread_count()) as pool:
+        yield Hashes(pool, samples, maps)
 
 
 def _source(evidence: Evidence) -> Source:
@@ -170,16 +215,27 @@ def _findings(job: Job, evidence: Evidence, reasons: list[str]) -> list[Finding]
     return [*findings, *job.model.remarks(job.request, evidence.height, evidence.width)]
 
 
-def sign_record(
-    job: Job, evidence: Evidence, body: Body, files: dict[str, bytes]
-) -> tuple[dict[str, bytes], list[Finding]]:
-    """All files of the bundle: the claim is embedded, the record signed, logged and, if asked for, stamped.
+@dataclass(frozen=True)
+class SignedRecord:
+    """All `files` of a bundle by name, and the SHA-256 of those that the record names.
 
-    What a timestamp authority did not do comes back as findings: they cannot be in the signed body, which was
-    there before, and would be wrong there once the record is stamped later.
+    `unstamped` says what a timestamp authority did not do. It cannot be in the signed body, which was there
+    before, and would be wrong there once the record is stamped later.
+    """
+
+    files: dict[str, bytes]
+    digests: dict[str, str]
+    unstamped: list[Finding]
+
+
+def sign_record(job: Job, evidence: Evidence, body: Body, files: dict[str, bytes]) -> SignedRecord:
+    """All of the bundle: the claim is embedded, the record signed, logged and, if asked for, stamped.
+
+    `files` are those that `make_record` gave with `body`.
     """
     text = body_bytes(body)
     maps = {name: data for name, data in files.items() if name != body.result.name}
+    digests = {one.name: one.file_sha256 for one in (body.maps.edit, body.maps.confidence) if one}
     result = embed(
         files[body.result.name],
         body=body,
@@ -188,28 +244,21 @@ def sign_record(
         source_mime=evidence.mime,
         maps=maps,
         identity=job.identity,
+        map_hashes=digests,
     )
-    with TransparencyLog.open(restore_home() / "log") as log:
-        index = log.append(text)
-        proof = log.inclusion_proof_text(index)
-        anchor = LogAnchor(
-            type="tlog-proof",
-            origin=log.origin,
-            index=index,
-            # Not log.size: another process may have appended since.
-            tree_size=verify_inclusion(proof, text, log.vkey).tree_size,
-            public_key=log.vkey,
-            proof=proof,
-        )
-    signed = sign_manifest(body, result, job.identity, anchors=[anchor])
+    with ThreadPoolExecutor(1) as pool:  # the log waits for the disk meanwhile
+        sealing = pool.submit(seal_files, body, result)
+        anchor = _logged(text)
+    seal = sealing.result()
+    signed = sign_sealed(body, seal, job.identity, anchors=[anchor])
     manifest, problems = add_stamps(signed, job.authorities)
     bundle = {
         body.result.name: result,
         **maps,
-        beside_source(evidence, "tlog-proof"): proof.encode(),
+        beside_source(evidence, "tlog-proof"): anchor.proof.encode(),
         beside_source(evidence, "manifest.json"): manifest_bytes(manifest),
     }
-    return bundle, [
+    unstamped = [
         Finding(
             checker="timestamp",
             severity="warning",
@@ -218,6 +267,23 @@ def sign_record(
         )
         for problem in problems
     ]
+    return SignedRecord(bundle, {**digests, body.result.name: seal.result.sha256}, unstamped)
+
+
+def _logged(text: bytes) -> LogAnchor:
+    """Append the record to the log of this machine's user, and prove it."""
+    with TransparencyLog.open(restore_home() / "log") as log:
+        index = log.append(text)
+        proof = log.inclusion_proof_text(index)
+        return LogAnchor(
+            type="tlog-proof",
+            origin=log.origin,
+            index=index,
+            # Not log.size: another process may have appended since.
+            tree_size=verify_inclusion(proof, text, log.vkey).tree_size,
+            public_key=log.vkey,
+            proof=proof,
+        )
 
 
 def beside_source(evidence: Evidence, ending: str) -> str:

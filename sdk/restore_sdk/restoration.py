@@ -263,8 +263,9 @@ def _write(computed: _Computed, say: Progress) -> Restoration:
         job, evidence, computed.executed, computed.plan, computed.degradation, computed.reasons
     )
     say(f"signing the record of {name}", 0.9)
-    bundle, unstamped = sign_record(job, evidence, body, files)
-    written = write_bundle(bundle, job.out if job.out is not None else opened.path.parent, force=job.force)
+    signed = sign_record(job, evidence, body, files)
+    folder = job.out if job.out is not None else opened.path.parent
+    written = write_bundle(signed.files, folder, force=job.force, digests=signed.digests)
     say(f"finished {name}", 1.0)
     edit, confidence = body.maps.edit, body.maps.confidence
     assert edit is not None  # noqa: S101 -- make_record has just made it
@@ -276,7 +277,7 @@ def _write(computed: _Computed, say: Progress) -> Restoration:
         pixels_sha256=body.result.pixels_sha256,
         degradation={name: value.model_dump() for name, value in computed.degradation.items()},
         abstained=body.abstained,
-        findings=[finding.model_dump() for finding in (*body.findings, *unstamped)],
+        findings=[finding.model_dump() for finding in (*body.findings, *signed.unstamped)],
         seconds=time.monotonic() - opened.started,
     )
 

@@ -50,7 +50,13 @@ def damaged(data: bytes) -> bytes:
 
 @pytest.fixture
 def embed(good: Any, identity: Identity) -> Embed:
-    def make(source: bytes, signer: Identity = identity, mime: str = "image/png", **changes: Any) -> bytes:
+    def make(
+        source: bytes,
+        signer: Identity = identity,
+        mime: str = "image/png",
+        map_hashes: dict[str, str] | None = None,
+        **changes: Any,
+    ) -> bytes:
         body = good.manifest.body.model_copy(update=changes)
         return c2pa_claim.embed(
             encode_png(good.result_pixels),
@@ -60,6 +66,7 @@ def embed(good: Any, identity: Identity) -> Embed:
             source_mime=mime,
             maps={"edit.png": good.inputs.edit_map_bytes},
             identity=signer,
+            map_hashes=map_hashes,
         )
 
     return make
@@ -278,6 +285,14 @@ def test_large_maps_are_named_by_their_hash(good: Any, embed: Embed, monkeypatch
     digest = sha256_hex(good.inputs.edit_map_bytes).encode()
     assert digest in named
     assert c2pa_claim.read(named.replace(digest, digest[::-1])).failures
+
+
+def test_a_hash_of_a_map_that_is_known_is_not_made_again(
+    good: Any, embed: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c2pa_claim, "EMBEDDED_MAPS_LIMIT", 0)
+    named = embed(good.inputs.source_bytes, map_hashes={"edit.png": "1" * 64, "other.png": "2" * 64})
+    assert c2pa_claim.read(named).maps == {"edit.png": "1" * 64}
 
 
 def test_embedded_maps_are_the_bytes(good: Any, embed: Embed) -> None:

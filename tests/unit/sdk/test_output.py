@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import struct
@@ -196,13 +197,11 @@ def test_folders_in_the_way(tmp_path: Path) -> None:
 
 
 def failing(number: int, after: int) -> Callable[[int], None]:
-    """An fsync that fails on its `after`-th call."""
-    calls = 0
+    """An fsync that fails on its `after`-th call, in whichever thread that is."""
+    calls = itertools.count(1)
 
     def fsync(_: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == after:
+        if next(calls) == after:
             raise OSError(number, os.strerror(number))
 
     return fsync
@@ -229,6 +228,59 @@ def test_failing_disk_leaves_the_old_state(
             assert leftovers(tmp_path) == []
     recover(tmp_path)
     assert inside(tmp_path) == bundle("new" if after == 10 else "old")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no descriptors of folders")
+def test_what_the_commit_promises_is_on_the_disk_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file and both folders are synced before the journal has its name, and that before any move."""
+    events: list[tuple[str, int | str]] = []  # in whichever thread, in the order in which they ended
+    true_sync, true_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        true_sync(descriptor)
+        events.append(("sync", os.fstat(descriptor).st_ino))
+
+    def replace(self: Path, target: Path) -> Path:
+        events.append(("rename", target.name))
+        if target.name == "restore-commit.json":
+            inodes.update({path.name: path.stat().st_ino for path in self.parent.iterdir()})
+            inodes["staging"] = self.parent.stat().st_ino
+        return true_replace(self, target)
+
+    inodes: dict[str, int] = {"target": tmp_path.stat().st_ino}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        patch.setattr(Path, "replace", replace)
+        write_bundle(bundle("new"), tmp_path)
+    at = events.index(("rename", "restore-commit.json"))
+    staged = {*bundle("new"), "restore-commit.json.tmp"}
+    assert inodes.keys() == {*staged, "target", "staging"}
+    before = [what for kind, what in events[:at] if kind == "sync"]
+    assert set(before) == set(inodes.values())
+    assert before[-1] == inodes["staging"]  # which thereby names all of them
+    assert events[at + 1] == ("sync", inodes["staging"])
+    assert {what for kind, what in events[at + 2 : -1] if kind == "rename"} == set(bundle("new"))
+    assert events[-2:] == [("rename", "photo.manifest.json"), ("sync", inodes["target"])]
+
+
+def test_hashes_that_are_known_are_not_made_again_and_are_held_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = bundle("new")
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "sha256_hex", lambda data: 1 // 0)
+        paths = write_bundle(files, tmp_path / "whole", digests=digests)
+    assert inside(tmp_path / "whole") == files
+    assert paths.keys() == files.keys()
+    wrong = digests | {"photo.edit.png": "0" * 64}
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "_place", lambda *_: None)  # killed once it was committed
+        write_bundle(files, tmp_path / "cut", digests=wrong)
+    with pytest.raises(StorageError, match="is damaged"):
+        recover(tmp_path / "cut")
 
 
 def test_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
