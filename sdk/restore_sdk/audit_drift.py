@@ -5,7 +5,10 @@ Manifests are taken at their word here, verified or not: drift is a question to 
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
+import threading
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,7 +19,7 @@ from restore_manifests.errors import ManifestError, UsageError
 from restore_manifests.schema import parse_manifest
 from restore_sdk.stored_file import read_file
 
-__all__ = ["Facts", "Period", "Reference", "Series", "drift_of", "facts_of"]
+__all__ = ["Facts", "Period", "Reference", "Series", "drift_of", "facts_of", "prepare"]
 
 MIN_RECORDS = 20
 """Fewer records than this say nothing about drift: ten on each side is little already."""
@@ -157,6 +160,17 @@ def facts_of(manifest: Path) -> Facts | None:
         values={**values, "abstained": float(body.abstained)},
         result_sha256=record.files.result.sha256,
     )
+
+
+def prepare(records: int) -> None:
+    """Load in a thread what `drift_of` will need for so many records, while others do the work before it."""
+    if records >= MIN_RECORDS:
+        threading.Thread(target=_load_tests).start()
+
+
+def _load_tests() -> None:
+    with contextlib.suppress(ImportError):  # who needs it will say so
+        importlib.import_module("scipy.stats")
 
 
 def drift_of(records: list[Facts], reference: Reference | None = None) -> list[Series]:

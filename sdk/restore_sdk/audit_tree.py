@@ -20,7 +20,7 @@ from restore_manifests.errors import UsageError
 from restore_manifests.report import Verdict
 from restore_manifests.revocation import parse_revocations
 from restore_sdk.audit_bundle import Examined, Options, Task, examine, lost
-from restore_sdk.audit_drift import Facts, Reference, drift_of, facts_of
+from restore_sdk.audit_drift import Facts, Reference, drift_of, facts_of, prepare
 from restore_sdk.audit_items import AuditItem, AuditReport, Duplicate
 from restore_sdk.audit_links import Joint, links_of
 from restore_sdk.audit_state import AuditState
@@ -103,6 +103,8 @@ def audit(
         examined = stack.enter_context(contextlib.closing(_examined(manifests, options, run, kept)))
         for item in examined:  # closed at once where this stops, and its processes with it
             bundles.append(item)
+            if len(bundles) == 1:  # all processes are under way now, and this one has nothing to do
+                prepare(len(manifests))
             if progress:
                 progress(item.path, len(bundles) / len(manifests))
     known = {item.path: item.facts for item in bundles}

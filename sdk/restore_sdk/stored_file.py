@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from restore_manifests.canonical import sha256_hex
@@ -26,8 +24,10 @@ class StoredFile:
         self._max_bytes = max_bytes
         self._data: bytes | None = None
         self.size = file_size(path, max_bytes=max_bytes)
-        with _explained(path), path.open("rb"):
-            pass
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def sha256(self) -> str:
         """SHA-256 of the bytes that `read` gave or, before it was called, of the file as it is now."""
@@ -42,44 +42,44 @@ class StoredFile:
 
 def file_size(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> int:
     """Of a regular file of at most `max_bytes`. Raises UsageError for everything else, with the reason."""
-    with _explained(path):
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            raise UsageError(f"{path} does not exist.", hint="Check the path.") from None
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe or device would block or act on it
-            what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
-            raise UsageError(f"{path} {what}.", hint="Check the path.")
-        if found.st_size > max_bytes:
-            raise UsageError(
-                f"{path} has more than {max_bytes:,} bytes.", hint="Check that it is the right file."
-            )
-        return found.st_size
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.", hint="Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe or device would block or act on it
+        what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
+        raise UsageError(f"{path} {what}.", hint="Check the path.")
+    if found.st_size > max_bytes:
+        raise UsageError(
+            f"{path} has more than {max_bytes:,} bytes.", hint="Check that it is the right file."
+        )
+    return found.st_size
 
 
 def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of a regular file. Raises UsageError for everything else, with the reason."""
     file_size(path, max_bytes=max_bytes)
-    with _explained(path):
+    try:
         return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def sha256_of_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> str:
     """SHA-256 of the bytes of a regular file, in hexadecimal. Raises UsageError as `read_file` does.
 
-    Piece by piece: a buffer that stays in the processor's cache takes half the time of one for the whole.
+    Piece by piece: a buffer that stays in the processor's cache takes less time than one for the whole.
     """
     file_size(path, max_bytes=max_bytes)
-    with _explained(path), path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
     try:
-        yield
+        with path.open("rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"{path} cannot be read: {reason}.", hint="Check the path and its permissions."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    reason = getattr(error, "strerror", None) or error
+    return UsageError(f"{path} cannot be read: {reason}.", hint="Check the path and its permissions.")

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -227,6 +229,22 @@ def test_drift_is_seen_where_there_is_one_and_only_there() -> None:
     assert [period.name for period in noise.periods] == [f"2026-{month:02}" for month in range(1, 6)]
     assert sum(period.count for period in noise.periods) == 120
     assert not found["abstained"].drifted
+
+
+@pytest.mark.parametrize(("records", "loaded"), [(19, False), (20, True)])
+def test_the_tests_of_drift_are_loaded_beside_the_work_where_they_will_be_needed(
+    records: int, loaded: bool
+) -> None:
+    program = f"""
+import sys, threading
+from restore_sdk.audit_drift import prepare
+prepare({records})
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join()
+sys.exit({loaded} != ("scipy.stats" in sys.modules))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603
 
 
 def test_few_records_say_nothing_about_drift() -> None:
