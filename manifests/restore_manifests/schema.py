@@ -147,8 +147,11 @@ def parse_manifest(data: bytes) -> Manifest:
 
     The same bytes may give the same object again: change it by `model_copy` only.
     """
-    if (manifest := _as_written(data)) is not None:
-        return manifest
+    manifest = _as_written(data)
+    return _in_general(data) if manifest is None else manifest
+
+
+def _in_general(data: bytes) -> Manifest:
     document = parse_json_strict(data)
     if isinstance(document, dict) and "schema" not in document:
         raise ManifestError(
