@@ -228,13 +228,13 @@ def _stage(
     directory: Path, stem: str, files: Mapping[str, bytes], stale: Sequence[str], digests: Mapping[str, str]
 ) -> Path:
     partial = directory / f".{stem[:40]}.restore-partial-{secrets.token_hex(8)}"
-    partial.mkdir()
     journal = {
         "schema": _SCHEMA,
         "files": [{"name": n, "sha256": digests.get(n) or sha256_hex(data)} for n, data in files.items()],
         "remove": list(stale),
     }
     staged = {**files, f"{_JOURNAL}.tmp": json.dumps(journal).encode()}
+    partial.mkdir()
     try:
         # most of it is waiting for the disk, which is quicker with all that is to be synced than one by one
         with ThreadPoolExecutor(len(staged) + 1) as pool:
