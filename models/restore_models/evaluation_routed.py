@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from restore_models.evaluation_protocol import ProgramSubject
 from restore_models.restorer import Executor
-from restore_models.routing import Rule, noise_in_sample
+from restore_models.routing import Rule, seen_in_sample
 
 __all__ = ["RoutedSubject"]
 
@@ -43,11 +43,11 @@ class RoutedSubject:
 
     def choose(self, pixels: NDArray[Any], scale: int = 1) -> ProgramSubject:
         """What restores this picture, enlarged `scale` times."""
-        name = self._rules[scale].choose(noise_in_sample(self._router, pixels))
+        name = self._rules[scale].choose(seen_in_sample(self._router, pixels))
         self.chosen[name] += 1
         return self._subjects[name]
 
     def note(self) -> str:
         """One sentence on what was chosen how often."""
         parts = [f"{name} restored {count}" for name, count in sorted(self.chosen.items())]
-        return f"Each picture by the model that its noise called for: {', '.join(parts)}."
+        return f"Each picture by the model that its damage called for: {', '.join(parts)}."

@@ -2,9 +2,9 @@
 
 One network for every kind of damage learns each less well than a network for that kind. So there is a second
 one for images without noise (compressed, reduced, soft), or, where they are to be enlarged, one for that
-scale, and the blind network's own estimate of the noise, in the image as it came, decides. The estimate is
-made of whole numbers by an exact program: the decision is the same on every machine, is recorded, and is made
-again by `verify`.
+scale, and the blind network's own estimates, in the image as it came, decide: of the noise, and of the
+compression, because compressed texture looks like noise. The estimates are made of whole numbers by an exact
+program: the decision is the same on every machine, is recorded, and is made again by `verify`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,29 @@ from numpy.typing import NDArray
 from restore_models import zoo
 from restore_models.restorer import Executor, restore_pixels
 
-__all__ = ["ENLARGED_NOISE_LIMIT", "NOISE_LIMIT", "Rule", "noise_in_sample", "routed_models", "shipped_rule"]
+__all__ = [
+    "COMPRESSED_FROM",
+    "COMPRESSED_LIMIT",
+    "NOISE_LIMIT",
+    "Rule",
+    "Seen",
+    "routed_models",
+    "seen_in_sample",
+    "shipped_rule",
+]
 
 NOISE_LIMIT = 2000
 """Noise (standard deviation in thousandths of an 8-bit level) from which on the blind model restores."""
 
+COMPRESSED_FROM = 15_000
+"""Loss of JPEG quality, in thousandths of a point, from which on an image counts as compressed."""
+
+COMPRESSED_LIMIT = 9000
+"""`NOISE_LIMIT` for compressed images, whose remains of texture are seen as noise."""
+
 ENLARGED_NOISE_LIMIT = 6000
-"""The same where the image is to be enlarged. Small pictures look noisier than they are; and with up to 5
-levels the networks for it were nearer to the truth than the blind one (Set5 and six pictures of Set14)."""
+"""`NOISE_LIMIT` where the image is to be enlarged. Small pictures look noisier than they are; and with up to
+5 levels the networks for it were nearer to the truth than the blind one (Set5 and six pictures of Set14)."""
 
 _SIDE = 128
 """Side of a tile of the sample in pixels."""
@@ -33,26 +48,52 @@ _ACROSS = 3
 """Tiles along a side of a large image."""
 _LEVELS = 25
 """One unit of the estimate head's noise, in 8-bit levels: `degradations.Applied.targets`."""
+_POINTS = 50
+"""One unit of the estimate head's compression, in points of JPEG quality: as above."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the blind model sees in a sample of an image."""
+
+    noise: int
+    """Standard deviation in thousandths of an 8-bit level, not negative."""
+    compression: int
+    """100 minus the JPEG quality, in thousandths of a point, not negative."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`quiet` restores an image with less noise than `limit`, `noisy` every other; ids of models."""
+    """`quiet` restores an image with less noise than its limit, `noisy` every other; ids of models.
+
+    The limit is `compressed_limit` for images that have lost at least `compressed_from`, else `limit`.
+    """
 
     noisy: str
     quiet: str
-    limit: int = NOISE_LIMIT
+    limit: int
+    compressed_from: int
+    compressed_limit: int
 
-    def choose(self, noise: int) -> str:
-        """The model for an image with this much noise, in thousandths of a level."""
-        return self.quiet if noise < self.limit else self.noisy
+    def choose(self, seen: Seen) -> str:
+        """The model for an image that looks so."""
+        compressed = seen.compression >= self.compressed_from
+        return (
+            self.quiet if seen.noise < (self.compressed_limit if compressed else self.limit) else self.noisy
+        )
 
 
 def shipped_rule(scale: int = 1) -> Rule:
     """The rule by which `restore run` chooses, no model being named, for images enlarged `scale` times."""
     if scale in zoo.ENLARGING_MODELS:
-        return Rule(zoo.DEFAULT_MODEL, zoo.ENLARGING_MODELS[scale], ENLARGED_NOISE_LIMIT)
-    return Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL)
+        return Rule(
+            zoo.DEFAULT_MODEL,
+            zoo.ENLARGING_MODELS[scale],
+            ENLARGED_NOISE_LIMIT,
+            COMPRESSED_FROM,
+            COMPRESSED_LIMIT,
+        )
+    return Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, NOISE_LIMIT, COMPRESSED_FROM, COMPRESSED_LIMIT)
 
 
 def routed_models() -> list[str]:
@@ -60,19 +101,23 @@ def routed_models() -> list[str]:
     return [zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, *zoo.ENLARGING_MODELS.values()]
 
 
-def noise_in_sample(executor: Executor, pixels: NDArray[Any]) -> int:
-    """Median noise over up to nine tiles, spread evenly: its standard deviation in thousandths of a level.
+def seen_in_sample(executor: Executor, pixels: NDArray[Any]) -> Seen:
+    """Median noise and compression over up to nine tiles, spread evenly.
 
     The median, so that a tile of fine texture or of black does not decide for the others.
 
     Args:
-        executor: of a program whose estimate head says `noise_sigma`.
+        executor: of a program whose estimate head says `noise_sigma` and `jpeg_loss`.
         pixels: uint8 or uint16, (height, width[, 3]), sRGB-encoded.
     """
-    ordered = sorted(restore_pixels(executor, tile).estimates["noise_sigma"] for tile in _tiles(pixels))
-    middle = len(ordered) // 2
-    # Of an even number the lower of the two in the middle; each is a whole number of thousandths of a unit.
-    return max(0, ordered[middle if len(ordered) % 2 else middle - 1]) * _LEVELS
+    said = [restore_pixels(executor, tile).estimates for tile in _tiles(pixels)]
+    noise, compression = (_median([each[name] for each in said]) for name in ("noise_sigma", "jpeg_loss"))
+    return Seen(max(0, noise) * _LEVELS, max(0, compression) * _POINTS)
+
+
+def _median(values: list[int]) -> int:
+    """Of an even number of values the lower of the two in the middle: one that was said."""
+    return sorted(values)[(len(values) - 1) // 2]
 
 
 def _tiles(pixels: NDArray[Any]) -> list[NDArray[Any]]:

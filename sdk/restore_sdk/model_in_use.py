@@ -14,7 +14,8 @@ from restore_sdk.executors import make_executor
 from restore_sdk.external_step import EXTERNAL_DOUBT, external_use, make_external_plan
 from restore_sdk.labels import EXTERNAL_LABEL, label_of, training_doubts
 from restore_sdk.models import models_folder
-from restore_sdk.plan import ROUTE, make_plan
+from restore_sdk.plan import make_plan
+from restore_sdk.route_step import ROUTE, make_route_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from restore_models.external import ExternalModel
     from restore_models.program import Program
     from restore_models.restorer import Executor
-    from restore_models.routing import Rule
+    from restore_models.routing import Rule, Seen
 
 __all__ = ["ExternalInUse", "ModelInUse", "ProgramInUse", "Routed", "RoutedInUse", "open_in_use"]
 
@@ -40,9 +41,9 @@ class ProgramInUse:
     """How this model was chosen for the image; None: it was named."""
 
     @property
-    def noise(self) -> int | None:
+    def seen(self) -> Seen | None:
         """What the routing step found, if there was one."""
-        return self.routed.noise if self.routed else None
+        return self.routed.seen if self.routed else None
 
     def settle(self, request: Request) -> Request:
         """The request as it can be carried out."""
@@ -106,25 +107,20 @@ class ProgramInUse:
 
 @dataclass(frozen=True)
 class Routed:
-    """How a model was chosen: by the noise that `router` saw in a sample of the image, and by `rule`."""
+    """How a model was chosen: by what `router` saw in a sample of the image, and by `rule`."""
 
     router: ProgramInUse
     rule: Rule
-    noise: int
+    seen: Seen
 
     def step(self, request: Request) -> Step:
-        """The routing step of the plan, with all that the decision rests on."""
-        return Step(
-            operation=ROUTE,
-            parameters={
-                "model": self.router.id,
-                "program_sha256": self.router.program.program_sha256(),
-                "arithmetic": request.arithmetic,
-                "noise_thousandths": self.noise,
-                "limit_thousandths": self.rule.limit,
-                "below": self.rule.quiet,
-                "otherwise": self.rule.noisy,
-            },
+        """The routing step of the plan."""
+        return make_route_step(
+            router=self.router.id,
+            program_sha256=self.router.program.program_sha256(),
+            arithmetic=request.arithmetic,
+            rule=self.rule,
+            seen=self.seen,
         )
 
 
@@ -142,11 +138,11 @@ class RoutedInUse:
 
     def for_image(self, pixels: NDArray[Any]) -> ProgramInUse:
         """The model for one image, uint8 or uint16 (height, width[, 3])."""
-        from restore_models.routing import noise_in_sample  # noqa: PLC0415 -- torch stays out of light commands
+        from restore_models.routing import seen_in_sample  # noqa: PLC0415 -- torch stays out of light commands
 
-        noise = noise_in_sample(self.router.executor, pixels)
-        chosen = self.programs[self.rule.choose(noise)]
-        return replace(chosen, routed=Routed(self.router, self.rule, noise))
+        seen = seen_in_sample(self.router.executor, pixels)
+        chosen = self.programs[self.rule.choose(seen)]
+        return replace(chosen, routed=Routed(self.router, self.rule, seen))
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,7 @@ class ExternalInUse:
     doubts: tuple[str, ...] = (EXTERNAL_DOUBT,)
     """Why the tool abstains whatever the image."""
     label: Label = EXTERNAL_LABEL
-    noise: None = None
+    seen: None = None
     """No routing step."""
 
     def settle(self, request: Request) -> Request:

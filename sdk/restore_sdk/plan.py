@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from restore_manifests.errors import ManifestError, UndecidableError
 from restore_manifests.pixels import pixels_sha256
 from restore_manifests.schema import Step, TraceStep
+from restore_sdk import route_step
 from restore_sdk.confidence import planned_calibration
 from restore_sdk.external_step import run_external
 
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from restore_models.calibration import Calibration
     from restore_models.external import ExternalModel
     from restore_models.restorer import Executor
+    from restore_models.routing import Seen
 
-__all__ = ["ROUTE", "Executed", "execute", "make_plan"]
-
-ROUTE = "route"
-"""The step that measures the noise by which the restoring model was chosen; it changes no pixel."""
+__all__ = ["Executed", "execute", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Executed:
     confidence: NDArray[np.uint8] | None
     estimates: dict[str, int]
     trace: list[TraceStep]
-    noise: int | None = None
-    """What a routing step found, in thousandths of an 8-bit level."""
+    seen: Seen | None = None
+    """What a routing step found."""
     calibration: Calibration | None = None
     """What the intervals of the confidence map were scaled by."""
 
@@ -77,11 +76,11 @@ def execute(
     find_executor: Callable[[Step], Executor | ExternalModel],
     progress: Callable[[float], None] | None = None,
     *,
-    noise: int | None = None,
+    seen: Seen | None = None,
 ) -> Executed:
     """Runs a plan on upright pixels, uint8 or uint16, (height, width[, 3]); alpha of the same type beside it.
 
-    `noise` is what the routing step would find, where it has just been measured to make the plan.
+    `seen` is what the routing step would find, where it has just been looked for to make the plan.
 
     Raises:
         ManifestError: if the plan holds an operation or parameter that this version does not know.
@@ -100,10 +99,10 @@ def execute(
     digest = pixels_sha256(pixels)
     for step in plan:
         match step.operation:
-            case "route":
+            case route_step.ROUTE:
                 if pixels is not evidence_pixels:
                     raise ManifestError("The plan chooses a model late, which restore never plans.")
-                noise = _measured(step, pixels, find_executor) if noise is None else noise
+                seen = _look(step, pixels, find_executor) if seen is None else seen
             case "enlarge":
                 factor = step.parameters.get("factor")
                 if not isinstance(factor, int) or factor not in FACTORS or restored_by:
@@ -140,16 +139,16 @@ def execute(
         digest = after
     if restored_by is None:
         raise UndecidableError("The plan restores nothing: it has no restore step.")
-    return Executed(pixels, alpha, before, confidence, estimates, trace, noise, calibration)
+    return Executed(pixels, alpha, before, confidence, estimates, trace, seen, calibration)
 
 
-def _measured(
+def _look(
     step: Step, pixels: NDArray[Any], find_executor: Callable[[Step], Executor | ExternalModel]
-) -> int:
-    """The noise by which the restoring model is chosen."""
+) -> Seen:
+    """What the restoring model is chosen by."""
     from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
-    from restore_models.routing import noise_in_sample  # noqa: PLC0415
+    from restore_models.routing import seen_in_sample  # noqa: PLC0415
 
     router = find_executor(step)
     assert not isinstance(router, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
-    return noise_in_sample(router, pixels)
+    return seen_in_sample(router, pixels)

@@ -25,7 +25,8 @@ from restore_sdk.external_step import OPERATION, recorded_external
 from restore_sdk.labels import label_of, training_doubts
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
-from restore_sdk.plan import ROUTE, execute
+from restore_sdk.plan import execute
+from restore_sdk.route_step import routing_problem
 
 if TYPE_CHECKING:
     from restore_manifests.schema import Body, Step
@@ -75,7 +76,7 @@ def _contradicted(
 ) -> Iterator[str]:
     if executed.trace != body.trace:
         yield "its trace has other hashes"
-    if (problem := _routing_problem(body, executed)) is not None:
+    if (problem := routing_problem(body, executed.seen)) is not None:
         yield problem
     if body.tool.version != version("forensic-restore"):
         return  # another version may word these differently
@@ -112,22 +113,6 @@ def _confidence_problem(body: Body, executed: Executed, reasons: list[str]) -> s
     texts = confidence_method(*said), confidence_guarantee(*said, reasons)
     if recorded is not None and (recorded.method, recorded.guarantee) != texts:
         return "what its confidence map guarantees is another"
-    return None
-
-
-def _routing_problem(body: Body, executed: Executed) -> str | None:
-    """What is wrong with the choice of the restoring model; None where it is right or there was none."""
-    named = {step.operation: step.parameters for step in body.plan}
-    route, restored = named.get(ROUTE), named.get("restore", {})
-    if route is None:
-        return None
-    if executed.noise != route.get("noise_thousandths"):
-        return "the noise by which its model was chosen is another"
-    limit = route.get("limit_thousandths")
-    if type(limit) is not int or executed.noise is None:
-        return "the rule by which its model was chosen is none"
-    if restored.get("model") != route.get("below" if executed.noise < limit else "otherwise"):
-        return "its model is not the one that its own rule chooses"
     return None
 
 

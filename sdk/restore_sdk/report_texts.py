@@ -48,8 +48,9 @@ LIMITS = (
 OPERATIONS = {
     "route": (
         "route: chooses the model and changes no pixel. On up to nine evenly spread tiles of the source the "
-        "model named in the step estimates how much noise there is; the median, compared with a fixed limit, "
-        "decides which of two models restores. All of it is whole numbers and is decided again by verify."
+        "model named in the step estimates noise and compression; the median noise, compared with a fixed "
+        "limit, another one for compressed pictures, decides which of two models restores. All of it is in "
+        "whole numbers and is decided again by verify."
     ),
     "enlarge": (
         "enlarge: every sample of the larger picture is a weighted sum of 4 x 4 samples of the smaller one, "
@@ -61,8 +62,9 @@ OPERATIONS = {
         "resolution and back, with connections across. Where the resolution is low, attention within "
         "shifted windows (Swin Transformer [3]) lets a pixel depend on its wider surroundings. The network "
         "gives a correction that is added to the picture, and for each pixel an interval. It was trained on "
-        "pairs of clean and artificially degraded pictures: the correction by the Charbonnier loss [4], the "
-        "interval by the quantile (pinball) loss at 5 % and 95 % [5]. With exact arithmetic the trained "
+        "pairs of clean and artificially degraded pictures: the correction by the Charbonnier loss or the "
+        "logarithm of the squared error (the model's card says which) [4], the interval by the quantile "
+        "(pinball) loss at 5 % and 95 % [5]. With exact arithmetic the trained "
         "network is a program of whole-number operations, so that every machine computes the same pixels."
     ),
     "restore_external": (
@@ -94,7 +96,8 @@ REFERENCES = (
     "with deep denoiser prior (DRUNet). IEEE TPAMI 2021.",
     "[3] Z. Liu et al. Swin Transformer: Hierarchical vision transformer using shifted windows. ICCV 2021.",
     "[4] P. Charbonnier et al. Two deterministic half-quadratic regularization algorithms for computed "
-    "imaging. ICIP 1994. As a loss: W.-S. Lai et al. Deep Laplacian pyramid networks. CVPR 2017.",
+    "imaging. ICIP 1994. As a loss: W.-S. Lai et al. Deep Laplacian pyramid networks. CVPR 2017. The "
+    "logarithm: L. Chen et al. Simple baselines for image restoration (NAFNet). ECCV 2022.",
     "[5] R. Koenker, G. Bassett. Regression quantiles. Econometrica 46 (1978) 33.",
     "[6] G. Sharma, W. Wu, E. N. Dalal. The CIEDE2000 color-difference formula. Color Research & Application "
     "30 (2005) 21.",

@@ -92,7 +92,7 @@ def restore(
         images: files to restore; each is opened read-only.
         out: folder of the bundles; None: beside each image.
         prompt: recorded with the result. The shipped model is blind: a prompt does not change its pixels.
-        mode: `auto` (each image gets the shipped model for its noise and the scale) or `blind` (one blind
+        mode: `auto` (each image gets the shipped model for its damage and the scale) or `blind` (one blind
             model for all); `guided` needs a text-guided model.
         scale: 1, 2 or 4; above 1 the image is enlarged bicubically and then restored, in mode `auto` by the
             model for that scale if it has no noise.
@@ -239,7 +239,7 @@ def _compute(call: _Call, opened: _Opened, say: Progress) -> _Computed:
         evidence.alpha,
         job.model.runner,
         lambda share: say(f"restoring {name}", 0.05 + 0.75 * share),
-        noise=job.model.noise,
+        seen=job.model.seen,
     )
     degradation = job.model.degradation(executed.estimates)
     reasons = [

@@ -11,12 +11,16 @@ from restore_models import routing, zoo
 from restore_models.program import Program, made_for_scale
 from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
-from restore_models.routing import Rule, noise_in_sample, routed_models, shipped_rule
+from restore_models.routing import Rule, Seen, routed_models, seen_in_sample, shipped_rule
 
 
-def test_rule_takes_the_quiet_model_below_the_limit_only() -> None:
-    rule = Rule("noisy", "quiet", 2000)
-    assert [rule.choose(noise) for noise in (0, 1999, 2000, 90_000)] == ["quiet", "quiet", "noisy", "noisy"]
+@pytest.mark.parametrize(
+    ("compression", "limit"), [(0, 2000), (11_999, 2000), (12_000, 9000), (95_000, 9000)]
+)
+def test_rule_takes_the_quiet_model_below_the_limit_only(compression: int, limit: int) -> None:
+    rule = Rule("noisy", "quiet", limit=2000, compressed_from=12_000, compressed_limit=9000)
+    chosen = [rule.choose(Seen(noise, compression)) for noise in (0, limit - 1, limit, 90_000)]
+    assert chosen == ["quiet", "quiet", "noisy", "noisy"]
 
 
 def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> None:
@@ -48,21 +52,24 @@ def test_tiles_lie_inside_and_are_spread_evenly(
 
 
 def test_one_tile_of_another_kind_does_not_decide(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The median of what is said of the tiles, in thousandths of a level."""
-    said = iter([40, 7, 9000, 41, 42, 39, 38, 43, 6])
+    """The medians of what is said of the tiles, in thousandths of a level and of a point."""
+    said = iter(zip([40, 7, 9000, 41, 42, 39, 38, 43, 6], [1, 2, 3, 4, 5, 6, 7, 8, -900], strict=True))
     monkeypatch.setattr(
         routing,
         "restore_pixels",
-        lambda _executor, _tile: type("R", (), {"estimates": {"noise_sigma": next(said)}}),
+        lambda _executor, _tile: type(
+            "R", (), {"estimates": dict(zip(("noise_sigma", "jpeg_loss"), next(said), strict=True))}
+        ),
     )
-    assert noise_in_sample(TorchRunner(program), np.zeros((400, 400), np.uint8)) == 40 * 25
+    assert seen_in_sample(TorchRunner(program), np.zeros((400, 400), np.uint8)) == Seen(40 * 25, 4 * 50)
 
 
 def test_sample_says_the_same_of_colour_and_depth_that_hold_the_same(program: Program) -> None:
     rng = np.random.default_rng(3)
     grey = rng.integers(0, 256, (150, 140)).astype(np.uint8)
     executor = TorchRunner(program)
-    found = noise_in_sample(executor, grey)
-    assert found == noise_in_sample(executor, np.repeat(grey[:, :, None], 3, axis=2))
-    assert found == noise_in_sample(executor, grey.astype(np.uint16) * 257)
-    assert found >= 0
+    found = seen_in_sample(executor, grey)
+    assert found == seen_in_sample(executor, np.repeat(grey[:, :, None], 3, axis=2))
+    assert found == seen_in_sample(executor, grey.astype(np.uint16) * 257)
+    assert found.noise >= 0
+    assert found.compression >= 0

@@ -1,4 +1,4 @@
-"""Each image gets the model that its noise calls for; the record says why, and verify decides again."""
+"""Each image gets the model that its damage calls for; the record says why, and verify decides again."""
 
 from __future__ import annotations
 
@@ -30,15 +30,17 @@ from restore_sdk.selftest import selftest
 NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 
 
-def _install(folder: Path, name: str, *, says_noise: float, seed: int, **notes: Any) -> None:
-    """A tiny program that sees the same noise in everything."""
+def _install(
+    folder: Path, name: str, *, says_noise: float, seed: int, says_compressed: float = 0.0, **notes: Any
+) -> None:
+    """A tiny program that sees the same in everything."""
     network = RestorationNet(PRESETS["tiny"], seed=seed).eval()
     head = network.convs["estimate_head"]
     assert isinstance(head, torch.nn.Conv2d)
     assert head.bias is not None
     with torch.no_grad():
         head.weight.zero_()
-        head.bias.copy_(torch.tensor([says_noise, 0.0, 0.0, 0.0]))
+        head.bias.copy_(torch.tensor([says_noise, 0.0, says_compressed, 0.0]))
     batch = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
     folder.mkdir(parents=True, exist_ok=True)
     notes = {"licence": "Apache-2.0", **notes}
@@ -57,8 +59,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
     picture = tmp_path / "picture.png"
     picture.write_bytes(encode_png(np.random.default_rng(1).integers(0, 256, (70, 90, 3)).astype(np.uint8)))
 
-    def restore_it(says_noise: float, **options: Any) -> Restoration:
-        _install(home / "models", NOISY, says_noise=says_noise, seed=1)
+    def restore_it(says_noise: float, says_compressed: float = 0.0, **options: Any) -> Restoration:
+        _install(home / "models", NOISY, says_noise=says_noise, says_compressed=says_compressed, seed=1)
         _install(home / "models", QUIET, says_noise=0.0, seed=2)
         _install(home / "models", ENLARGES2, says_noise=0.0, seed=3, scale=2)
         return restore(picture, out=tmp_path / "out", identity=identity, force=True, **options)[0]
@@ -92,6 +94,32 @@ def test_noise_decides_and_the_record_says_so(
     assert body.trace[0].input_sha256 == body.trace[0].output_sha256 == body.source.pixels_sha256
 
 
+@pytest.mark.parametrize(
+    ("says_compressed", "says_noise", "chosen"),
+    [(0.2, 0.16, NOISY), (0.5, 0.16, QUIET), (0.5, 1.0, NOISY)],  # 10 and 25 points; 4 and 25 levels
+)
+def test_what_looks_like_noise_in_a_compressed_picture_is_taken_for_its_remains(
+    run: Callable[..., Restoration], says_compressed: float, says_noise: float, chosen: str
+) -> None:
+    body = _body(run(says_noise, says_compressed))
+    assert body.plan[0].parameters["compression_thousandths"] == says_compressed * 50_000
+    assert body.plan[-1].parameters["model"] == chosen
+
+
+def test_a_record_from_before_compression_counted_is_judged_by_its_noise(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    done = run(0.16, 0.5)
+    body, evidence = _body(done), open_evidence(tmp_path / "picture.png")
+    assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
+    kept = {name: said for name, said in body.plan[0].parameters.items() if not name.startswith("compress")}
+    for limit, contradicted in ((5000, False), (2000, True)):
+        route = body.plan[0].model_copy(update={"parameters": {**kept, "limit_thousandths": limit}})
+        earlier = body.model_copy(update={"plan": [route, *body.plan[1:]]})
+        found = recompute(earlier, evidence, done.result.read_bytes())
+        assert any("its own rule" in problem for problem in found.contradicted) == contradicted
+
+
 def test_a_model_for_enlarged_images_is_not_given_others(run: Callable[..., Restoration]) -> None:
     assert _body(run(1.0, scale=2, model=ENLARGES2)).models[0].id == ENLARGES2
     for scale in (1, 4):
@@ -106,9 +134,12 @@ def test_blind_mode_and_a_named_model_are_not_routed(run: Callable[..., Restorat
         assert [use.id for use in body.models] == [model]
 
 
-@pytest.mark.parametrize("says_noise", [0.0, 1.0])
-def test_verify_decides_again(run: Callable[..., Restoration], says_noise: float, tmp_path: Path) -> None:
-    done = run(says_noise)
+@pytest.mark.parametrize(("says_noise", "says_compressed"), [(0.0, 0.0), (0.16, 0.5), (1.0, 0.0)])
+def test_verify_decides_again(
+    run: Callable[..., Restoration], says_noise: float, says_compressed: float, tmp_path: Path
+) -> None:
+    done = run(says_noise, says_compressed)
+    limit = "compressed_limit_thousandths" if says_compressed else "limit_thousandths"
     body, evidence = _body(done), open_evidence(tmp_path / "picture.png")
     assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
 
@@ -118,8 +149,11 @@ def test_verify_decides_again(run: Callable[..., Restoration], says_noise: float
 
     for forged, expected in (
         (changed(noise_thousandths=says_noise * 25_000 + 1), "the noise by which its model was chosen"),
-        (changed(limit_thousandths=0 if says_noise == 0 else 10**6), "not the one that its own rule chooses"),
+        (changed(compression_thousandths=says_compressed * 50_000 + 1), "the compression by which its model"),
+        (changed(**{limit: 0 if says_noise < 1 else 10**6}), "not the one that its own rule chooses"),
         (changed(limit_thousandths="many"), "the rule by which its model was chosen is none"),
+        (changed(compressed_from_thousandths=None), "the rule by which its model was chosen is none"),
+        (changed(compressed_limit_thousandths=1.5), "the rule by which its model was chosen is none"),
         (changed(below=NOISY, otherwise=QUIET), "not the one that its own rule chooses"),
     ):
         found = recompute(forged, evidence, done.result.read_bytes())
@@ -156,7 +190,7 @@ def test_an_evaluation_measures_what_run_does(
     # estimate: by each of six kinds, and alone at five levels of noise, six of blur, six of JPEG and cropped
     count = 6 + 5 + 6 + 2 * 6 if suite == "estimate" else len(routed["rows"])
     assert routed["notes"] == [
-        f"Each picture by the model that its noise called for: {chosen} restored {count}."
+        f"Each picture by the model that its damage called for: {chosen} restored {count}."
     ]
 
 
