@@ -28,6 +28,8 @@ _MARGIN = 16
 """Pixels round a patch that take part in its degradation and are then cut off: on the grids of compression,
 whose blocks are 8 or, of chroma at half the resolution, 16 pixels wide."""
 _GRID = 16
+_SHRINK = 3.0
+"""How many times a place in a photograph is shrunk at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class PatchSource:
         page_kinds: dict[PageKind, float] | None = None,
         fonts: FontSource = "built_in",
         cropped_share: float = 0.0,
+        shrunk_share: float = 0.0,
     ) -> None:
         check_available(shares)
         self._seed = seed
@@ -115,6 +118,7 @@ class PatchSource:
         self._grey_share = grey_share
         self._detail_choices = detail_choices
         self._cropped_share = cropped_share
+        self._shrunk_share = shrunk_share
         self._photographs = photographs
         areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
         # The square root: large photographs count more, but do not crowd out the small ones.
@@ -179,7 +183,11 @@ class PatchSource:
 
     def _photograph_crop(self, rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
         image = self._photographs[int(rng.choice(len(self._photographs), p=self._weights))]
-        return _crop(image, rng, side)
+        if not self._shrunk_share or rng.random() >= self._shrunk_share:
+            return _crop(image, rng, side)
+        large = _crop(image, rng, int(side * rng.uniform(1, _SHRINK)))
+        small: NDArray[np.uint8] = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
+        return small
 
 
 def detail(image: NDArray[np.uint8]) -> float:

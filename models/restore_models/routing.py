@@ -29,8 +29,9 @@ __all__ = [
     "shipped_rule",
 ]
 
-NOISE_LIMIT = 2000
-"""Noise (standard deviation in thousandths of an 8-bit level) from which on the blind model restores."""
+NOISE_LIMIT = 1000
+"""Noise (standard deviation in thousandths of an 8-bit level) from which on the blind model restores; what
+has 2 levels in truth is mostly seen as more than 1."""
 
 COMPRESSED_FROM = 15_000
 """Loss of JPEG quality, in thousandths of a point, from which on an image counts as compressed."""

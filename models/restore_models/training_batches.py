@@ -47,6 +47,7 @@ def patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], s
         page_kinds=dict(config.page_kinds),
         fonts=config.fonts,
         cropped_share=config.cropped_share,
+        shrunk_share=config.shrunk_share,
     )
 
 

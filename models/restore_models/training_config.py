@@ -97,6 +97,9 @@ class TrainingConfig(BaseModel):
     """bfloat16 products; None: only where the processor has them."""
     detail_choices: int = Field(default=1, ge=1)
     """How many places are drawn for each patch of a photograph; the most detailed of them is taken."""
+    shrunk_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the places in photographs that are shrunk first, up to three times, by averaging areas: more
+    in a patch, and sharper, as in pictures that are small."""
     cropped_share: float = Field(default=0.5, ge=0, le=1)
     """Share of patches that begin beside the grid of blocks, as in a picture cropped after it was compressed.
     At 0 a network learns to see compression on one grid only, and leaves it alone on every other."""

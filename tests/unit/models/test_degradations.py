@@ -265,6 +265,28 @@ def test_cropped_patches_begin_beside_the_grid_of_blocks() -> None:
     assert (alike.degraded == quantise(alike.clean)).all()  # clean and degraded are cut alike
 
 
+def test_shrunk_patches_are_places_of_the_photographs_made_small_by_different_factors() -> None:
+    """Stripes of 24 pixels stay 24 wide in patches that are not shrunk; shrunk, they are 8 to 24 wide."""
+    stripes = np.tile(np.repeat(np.array([40, 200], np.uint8), 24), 16)
+    photographs = [np.repeat(np.tile(stripes, (600, 1))[:, :, None], 3, axis=2)]
+
+    def widths(share: float) -> list[float]:
+        source = PatchSource(
+            photographs, seed=3, shares={"none": 1.0}, page_share=0, grey_share=0, shrunk_share=share
+        )
+        edges = [
+            np.abs(np.diff(patch[0], axis=axis)) for patch in source.batch(5, 12, 96).clean for axis in (0, 1)
+        ]
+        return [96 * 96 * (160 / 255) / float(one.sum()) for one in edges if one.any()]
+
+    assert all(19 <= width <= 32 for width in widths(0.0))  # three to five edges in 96 pixels
+    shrunk = widths(1.0)
+    assert min(shrunk) < 11
+    assert max(shrunk) > 16
+    assert all(7 <= width <= 32 for width in shrunk)
+    assert 0 < sum(width < 19 for width in widths(0.5)) < 12
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     height=st.integers(1, 20),
