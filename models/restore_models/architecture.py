@@ -145,8 +145,8 @@ PRESETS = {
 """`small` and `fine` ship, at about the same cost, `fine` working on the pixels themselves; `broad` trains in
 about the time of `fine` with half as many multiply-adds again, its widths being whole vectors of a processor;
 `enlarge2` and `enlarge4` are for pictures enlarged 2 and 4 times: folded, such a picture is the small one
-again, and the heads make `fold`^2 pixels of each (Shi et al. 2016, sub-pixel convolution); `base` is the 30-60M
-configuration; `tiny` is for tests."""
+again, and the heads make `fold`^2 pixels of each (Shi et al. 2016, sub-pixel convolution); `base` is the
+30-60M configuration; `tiny` is for tests."""
 
 
 class _Builder:
