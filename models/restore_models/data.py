@@ -186,8 +186,8 @@ class PatchSource:
         if not self._shrunk_share or rng.random() >= self._shrunk_share:
             return _crop(image, rng, side)
         large = _crop(image, rng, int(side * rng.uniform(1, _SHRINK)))
-        small: NDArray[np.uint8] = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
-        return small
+        small = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
+        return small.astype(np.uint8, copy=False)
 
 
 def detail(image: NDArray[np.uint8]) -> float:
