@@ -52,10 +52,17 @@ class ParameterOptimiser:
             for group in optimiser.param_groups:
                 group["lr"] = rate
         for name, matrix in self._matrices.items():
-            gradient = self._parameters[name].grad
-            matrix.grad = None if gradient is None else _as_matrix(gradient)
+            kernel = self._parameters[name]
+            # Anew at every step: who brings processes together may have moved the kernels to other memory.
+            matrix.data = _as_matrix(kernel)
+            matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
         for optimiser in self._optimisers():
             optimiser.step()
+        for name, matrix in self._matrices.items():
+            kernel = self._parameters[name]
+            if matrix.data_ptr() != kernel.data_ptr():  # not channels last: the matrix is a copy
+                out, _, height, width = kernel.shape
+                kernel.data.copy_(matrix.data.reshape(out, height, width, -1).permute(0, 3, 1, 2))
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
