@@ -35,7 +35,7 @@ class ParameterOptimiser:
     ) -> None:
         self._parameters = parameters
         names = [name for name, p in parameters.items() if kind == "muon" and _is_hidden(name, p)]
-        self._matrices = {name: nn.Parameter(_as_matrix(parameters[name])) for name in names}
+        self._matrices = {name: nn.Parameter(_matrix_of(parameters[name])) for name in names}
         self._plain = {name: p for name, p in parameters.items() if name not in self._matrices}
         self._adamw = torch.optim.AdamW(self._plain.values(), lr=1.0, betas=betas, weight_decay=weight_decay)
         self._muon = (
@@ -53,16 +53,11 @@ class ParameterOptimiser:
                 group["lr"] = rate
         for name, matrix in self._matrices.items():
             kernel = self._parameters[name]
-            # Anew at every step: who brings processes together may have moved the kernels to other memory.
-            matrix.data = _as_matrix(kernel)
+            # Anew at every step: bringing processes together moves the kernels to other memory.
+            matrix.data = _matrix_of(kernel)
             matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
         for optimiser in self._optimisers():
             optimiser.step()
-        for name, matrix in self._matrices.items():
-            kernel = self._parameters[name]
-            if matrix.data_ptr() != kernel.data_ptr():  # not channels last: the matrix is a copy
-                out, _, height, width = kernel.shape
-                kernel.data.copy_(matrix.data.reshape(out, height, width, -1).permute(0, 3, 1, 2))
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -107,8 +102,13 @@ def _is_hidden(name: str, parameter: nn.Parameter) -> bool:
 
 
 def _as_matrix(kernel: Tensor) -> Tensor:
-    """(out, in, h, w) as (out, h w in): with channels last, the same memory."""
+    """(out, in, h, w) as (out, h w in)."""
     return kernel.detach().permute(0, 2, 3, 1).reshape(kernel.shape[0], -1)
+
+
+def _matrix_of(parameter: nn.Parameter) -> Tensor:
+    """As `_as_matrix`, in the parameter's own memory, which has to hold channels last: steps go there."""
+    return parameter.detach().permute(0, 2, 3, 1).view(parameter.shape[0], -1)
 
 
 def _like(values: Tensor, parameter: Tensor) -> Tensor:

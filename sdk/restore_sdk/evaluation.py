@@ -37,7 +37,7 @@ def evaluate(
         suite: one of `restore_models.evaluation.SUITES`.
         images: the folder.
         model: id of an installed model or a model file; None: what `restore run` does, which gives each
-            picture the shipped model that its noise calls for; in `calibration` and `hallucination` the
+            picture the shipped model that its damage calls for; in `calibration` and `hallucination` the
             blind one.
         arithmetic: `exact` or `float`; a model made by others has float only.
         report: where to write a page with tables and plots; None: nowhere.

@@ -80,10 +80,12 @@ def make_record(
     """The body of the manifest, and the files that it names (the result without its claim yet)."""
     changed, statistics = edit_map(executed.before, executed.pixels)
     height, width = executed.pixels.shape[:2]
-    result_name, edit_name = (beside_source(evidence, f"{kind}.png") for kind in ("restored", "edit"))
+    result_name, edit_name, confidence_name = (
+        beside_source(evidence, f"{kind}.png") for kind in ("restored", "edit", "confidence")
+    )
     maps = {edit_name: changed}
     if executed.confidence is not None:
-        maps[beside_source(evidence, "confidence.png")] = executed.confidence
+        maps[confidence_name] = executed.confidence
     samples = executed.samples
     with hashing(samples, maps) as hashes:  # beside the encoder, which takes far longer
         pictures = {name: hashes.of_file(name, encode_png(pixels)) for name, pixels in maps.items()}
@@ -91,9 +93,9 @@ def make_record(
     confidence = None
     if executed.confidence is not None:
         confidence = Map(
-            name=(name := beside_source(evidence, "confidence.png")),
-            pixels_sha256=hashes.map_pixels(name),
-            file_sha256=hashes.map_file(name),
+            name=confidence_name,
+            pixels_sha256=hashes.map_pixels(confidence_name),
+            file_sha256=hashes.map_file(confidence_name),
             method=confidence_method(executed.calibration, executed.estimates),
             guarantee=confidence_guarantee(executed.calibration, executed.estimates, reasons),
             statistics={

@@ -39,7 +39,7 @@ def run(
         str, typer.Option(metavar="TEXT", help="Recorded; the shipped model is blind and does not read it.")
     ] = "",
     mode: Annotated[
-        Mode, typer.Option(help="auto: the shipped model for its noise and scale; blind: one for all.")
+        Mode, typer.Option(help="auto: the shipped model for its damage and scale; blind: one for all.")
     ] = Mode.AUTO,
     scale: Annotated[int, typer.Option(metavar="1|2|4", callback=_scale, help="Enlargement.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of whatever is random.")] = 0,

@@ -176,9 +176,7 @@ def test_two_processes_train_as_one(
     assert first["metrics"]
     assert not second["metrics"]
     together = load_checkpoint(out / "latest.safetensors").group("weights")
-    if (
-        optimiser == "muon"
-    ):  # it makes full steps of the least rounding; what counts is that kernels are stepped
+    if optimiser == "muon":  # makes full steps of the least rounding: what counts is that kernels are stepped
         alone = weights(optimiser="muon")
         begun = RestorationNet(PRESETS["tiny"], seed=CONFIG.seed).state_dict()
         for name, kernel in together.items():
