@@ -19,9 +19,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from restore_models.calibration import read_calibration
+from restore_models.calibration import Calibration, calibrations_after, read_calibration
 from restore_models.program import Program
-from restore_models.zoo import DEFAULT_MODEL, ModelFile, open_model
+from restore_models.zoo import DEFAULT_MODEL, ModelFile, known_models, open_model
 
 _RUNS = {
     "gaussian": ("CBSD68", "Urban100_odd"),
@@ -92,10 +92,12 @@ def _calibration(program: Program) -> list[str]:
     found = read_calibration(program)
     if found is None:
         return []
-    lines = [
-        f"| {c.name} | {c.images} | {c.scale_64ths} | {c.risk:.4f} | {c.risk_upper:.4f} |"
-        for c in found.classes
-        if c.risk is not None and c.risk_upper is not None
+    ids = {open_model(m.id, Path("none"))[1].program_sha256(): m.id for m in known_models(Path("none"))}
+    after = [
+        f"For what `{ids.get(first, first)}` has restored before it is enlarged, by its estimates:\n\n"
+        + _class_table(one)
+        for one in calibrations_after(program)
+        for first in [str(one.small_program_sha256)]
     ]
     return [
         "## Confidence",
@@ -103,9 +105,19 @@ def _calibration(program: Program) -> list[str]:
         f"confidence {1 - found.delta:g} for each class, as an average over images like the "
         f"{len(found.images)} photographs of the calibration (crops of {found.side} pixels; their names, "
         "hashes and licences: `restore models show`). Not per pixel, and void under shift.",
-        "| class | images | scale, 64ths | outside | upper bound |\n|---|---|---|---|---|\n"
-        + "\n".join(lines),
+        _class_table(found),
+        *after,
     ]
+
+
+def _class_table(found: Calibration) -> str:
+    lines = [
+        f"| {c.name} | {c.images} | {c.scale_64ths} | {c.risk:.4f} | {c.risk_upper:.4f} |"
+        for c in found.classes
+        if c.risk is not None and c.risk_upper is not None
+    ]
+    head = "| class | images | scale, 64ths | outside | upper bound |\n|---|---|---|---|---|"
+    return "\n".join([head, *lines])
 
 
 def _card(model: ModelFile, program: Program, tables: list[str]) -> str:

@@ -11,9 +11,10 @@ is the point rounded to whole levels, up to half a level away from it. And where
 network says an interval of width zero, which no factor widens; with the half level a sample that is right to
 the last level lies in its interval whatever the network says.
 
-The class of a picture follows from the program's own whole-number estimates alone, so that the class that a
-picture gets here is the one that it gets when it is restored. This module is about a finished calibration and
-loads no network; `calibration_images` makes one.
+The class of a picture follows from whole-number estimates alone, so that the class that a picture gets here
+is the one that it gets when it is restored: the program's own, or, where another one restored the picture
+before it was enlarged, that one's. A program has a calibration for each such predecessor beside its own. This
+module is about a finished calibration and loads no network; `calibration_images` makes one.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ __all__ = [
     "DELTA",
     "HALF_LEVELS_ADDED",
     "NOTE",
+    "NOTE_AFTER",
     "SCALE_LIMIT",
     "SCALE_ONE",
     "CalibratedClass",
     "Calibration",
     "CalibrationImage",
+    "calibrations_after",
     "choose_scale",
     "read_calibration",
     "risk_upper_bound",
@@ -50,6 +53,9 @@ DELTA = 0.05
 """How often, over draws of the set of pictures, a stated upper bound of the risk may be wrong."""
 NOTE = "calibration"
 """The key of a program's notes."""
+NOTE_AFTER = "calibration_after"
+"""The key of the calibrations for pictures that another program has restored before they were enlarged, by
+the `program_sha256` of that."""
 SCALE_ONE = 64
 """The scale that leaves the learned interval as it is."""
 SCALE_LIMIT = 64 * SCALE_ONE
@@ -60,6 +66,7 @@ HALF_LEVELS_ADDED = 2
 Share = Annotated[float, Field(ge=0, le=1)]
 Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Model(BaseModel):
@@ -70,7 +77,7 @@ class CalibrationImage(_Model):
     """A clean picture that took part: file name, SHA-256 of the file, where it is from, its licence."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     source: Annotated[str, Field(max_length=500)]
     licence: Annotated[str, Field(max_length=200)]
 
@@ -99,7 +106,7 @@ class Calibration(_Model):
     """All classes of one program, in the order in which they are tried; the first that fits is taken."""
 
     format: Literal["restore.calibration/1"] = "restore.calibration/1"
-    program_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    program_sha256: Sha256
     alpha: Annotated[float, Field(gt=0, lt=1)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     side: Annotated[int, Field(ge=1, lt=2**31)]
@@ -111,6 +118,9 @@ class Calibration(_Model):
     lone_pixels: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """The most pixels in a million that stood alone in any of the damaged pictures, see `lone_pixels`; None:
     a calibration from before they were counted."""
+    small_program_sha256: Sha256 | None = None
+    """Of the program that restored the pictures before they were enlarged, and whose estimates say the
+    classes; None: no program did."""
 
     def class_of(self, estimates: Mapping[str, int]) -> CalibratedClass | None:
         """The class of a picture by its estimates; None if none fits."""
@@ -137,21 +147,30 @@ class Calibration(_Model):
         return [name for name in ESTIMATES if name in limits and estimates.get(name, 0) > limits[name]]
 
     def to_notes(self) -> dict[str, Any]:
-        """JSON values for `Program.notes`; what was not counted is left out, as it was then."""
-        return self.model_dump(mode="json", exclude=None if self.lone_pixels is not None else {"lone_pixels"})
+        """JSON values for `Program.notes`; a None of later versions is left out, as it was before."""
+        later = ("lone_pixels", "small_program_sha256")
+        return self.model_dump(mode="json", exclude={name for name in later if getattr(self, name) is None})
 
     def has_impulses(self, lone: int) -> bool:
         """Whether more pixels in a million stand alone than in any picture of the calibration."""
         return self.lone_pixels is not None and lone > self.lone_pixels
 
 
-def read_calibration(program: Program) -> Calibration | None:
+def read_calibration(program: Program, small_program_sha256: str | None = None) -> Calibration | None:
     """The calibration in a program's notes; None if it has none.
+
+    Args:
+        program: the one whose intervals are scaled.
+        small_program_sha256: of the program that restored the picture before it was enlarged; None: none did.
 
     Raises:
         ModelError: if it is damaged or was made for another program.
     """
-    notes = program.notes.get(NOTE) if isinstance(program.notes, dict) else None
+    everything = program.notes if isinstance(program.notes, dict) else {}
+    notes = everything.get(NOTE)
+    if small_program_sha256 is not None:
+        after = everything.get(NOTE_AFTER)
+        notes = after.get(small_program_sha256) if isinstance(after, dict) else None
     if notes is None:
         return None
     hint = "Calibrate the model again (restore models calibrate), or reinstall it."
@@ -159,9 +178,21 @@ def read_calibration(program: Program) -> Calibration | None:
         found = Calibration.model_validate_json(json.dumps(notes), strict=True)
     except (ValidationError, ValueError, TypeError) as problem:
         raise ModelError("The calibration in the model file is damaged.", hint=hint) from problem
-    if found.program_sha256 != program.program_sha256():
+    made_for = found.program_sha256, found.small_program_sha256
+    if made_for != (program.program_sha256(), small_program_sha256):
         raise ModelError("The calibration in the model file is that of another program.", hint=hint)
     return found
+
+
+def calibrations_after(program: Program) -> list[Calibration]:
+    """All calibrations of a program for what others have restored before.
+
+    Raises:
+        ModelError: as `read_calibration`.
+    """
+    after = program.notes.get(NOTE_AFTER) if isinstance(program.notes, dict) else None
+    found = [read_calibration(program, name) for name in after] if isinstance(after, dict) else []
+    return [one for one in found if one is not None]
 
 
 def choose_scale(

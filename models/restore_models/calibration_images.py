@@ -2,7 +2,9 @@
 
 Each image is cut to its middle and damaged once in each of the `kinds_for` the program, with a strength drawn
 by its place in the set, and kept as an 8-bit file does. The program's estimates of the damaged picture say
-its class. The loss of an image in a class is the mean, over its damaged forms that fell in the class, of the
+its class. For a program for enlarged pictures it is reduced first; and where another program restores the
+small picture before it is enlarged, that one's estimates say the class, and only the pictures count that it
+would be given. The loss of an image in a class is the mean, over its damaged forms that fell in it, of the
 share of samples whose truth is outside the interval. Images are drawn independently, their damaged forms are
 not, which is why an image counts once in a class.
 """
@@ -30,25 +32,29 @@ from restore_models.calibration import (
     CalibrationImage,
     choose_scale,
 )
-from restore_models.degradation_kinds import degrade
-from restore_models.degradations import Applied, FloatImage, jpeg
+from restore_models.cascade import Cascade
+from restore_models.degradation_kinds import degrade, small_picture
+from restore_models.degradations import Applied, FloatImage, jpeg, reduce_bicubic
 from restore_models.evaluation_images import Image8, middle, read_items
 from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, made_for_scale
-from restore_models.restorer import Executor, Integers, interval_unit, restore_pixels
+from restore_models.restorer import Executor, Integers, interval_unit
 
 __all__ = [
     "CLASSES",
     "ENLARGED_KINDS",
     "KINDS",
+    "SMALL_KINDS",
     "SOURCES_NAME",
     "DamagedPicture",
+    "Shown",
     "calibrate_program",
     "damaged",
     "kinds_for",
     "measure_damaged",
     "scales_needed",
+    "shown_forms",
 ]
 
 KINDS = (
@@ -72,6 +78,8 @@ SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""
 ENLARGED_KINDS = ("enlarged2", "enlarged4", "worn_enlarged2", "worn_enlarged4")
 """What a program for enlarged images is calibrated on, of which those of its scale."""
+SMALL_KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "mixed", "blur", "none")
+"""What happens to a reduced picture that another program restores before it is enlarged."""
 CLASSES: tuple[tuple[str, dict[str, int]], ...] = (
     ("reduction", {"scale_log2": 500}),
     ("blur", {"blur_sigma": 500}),
@@ -94,7 +102,8 @@ class DamagedPicture:
     """One damaged form of one image, restored.
 
     `outside` is the share of samples outside the interval at every scale from 0 to `SCALE_LIMIT`; `width` the
-    mean width of the learned interval in 8-bit levels.
+    mean width of the learned interval in 8-bit levels. `shown` is the picture as it came, `worse` the same in
+    the size of the result.
     """
 
     kind: str
@@ -103,14 +112,54 @@ class DamagedPicture:
     outside: Shares
     width: float
     clean: Image8
+    shown: Image8
     worse: Image8
     restored: Image8
 
 
-def kinds_for(program: Program) -> tuple[str, ...]:
-    """The kinds of damage that a program is calibrated on: those of what it is for."""
+@dataclass(frozen=True)
+class Shown:
+    """A damaged form of an image as it is shown to the tool, with its truth in the size of the result."""
+
+    kind: str
+    applied: Applied
+    clean: Image8
+    shown: Image8
+
+
+def kinds_for(program: Program, *, after_small: bool = False) -> tuple[str, ...]:
+    """The kinds of damage that a program is calibrated on: those of what it is for.
+
+    Args:
+        program: the one whose intervals are scaled.
+        after_small: whether another one restores the picture before it is enlarged.
+    """
     scale = made_for_scale(program)
-    return KINDS if scale is None else tuple(kind for kind in ENLARGED_KINDS if kind.endswith(str(scale)))
+    if scale is None:
+        return KINDS
+    return SMALL_KINDS if after_small else tuple(kind for kind in ENLARGED_KINDS if kind.endswith(str(scale)))
+
+
+def shown_forms(
+    program: Program, clean: Image8, number: int, *, after_small: bool = False
+) -> Iterator[Shown]:
+    """All damaged forms of one clean picture, the image with `number` in its set; as `kinds_for`."""
+    scale = made_for_scale(program) or 1
+    height, width = (size // scale * scale for size in clean.shape[:2])
+    clean = clean[:height, :width]
+    for kind in kinds_for(program, after_small=after_small):
+        shown, applied = damaged(clean, kind, number) if scale == 1 else _small(clean, scale, kind, number)
+        yield Shown(kind, applied, clean, shown)
+
+
+def _small(clean: Image8, scale: int, kind: str, number: int) -> tuple[Image8, Applied]:
+    """`clean` reduced, with one kind of damage."""
+    if kind not in ENLARGED_KINDS:
+        small = reduce_bicubic(as_float(clean), scale)
+        return damaged(levels_like(small, clean), kind, number)
+    rng = np.random.default_rng([_SEED, number, (*KINDS, *ENLARGED_KINDS).index(kind)])
+    small, applied = small_picture(as_float(clean), scale, rng, worn=kind.startswith("worn"))
+    return levels_like(small, clean), applied
 
 
 def damaged(clean: Image8, kind: str, number: int) -> tuple[Image8, Applied]:
@@ -128,16 +177,17 @@ def _compressed(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage
 
 
 def measure_damaged(
-    executor: Executor, clean: Image8, worse: Image8, kind: str = "", applied: Applied | None = None
+    restorer: Executor | Cascade, clean: Image8, shown: Image8, kind: str = "", applied: Applied | None = None
 ) -> DamagedPicture:
     """Restores one picture of known truth, uint8 (height, width[, 3]), and counts what is outside."""
+    cascade = restorer if isinstance(restorer, Cascade) else Cascade(restorer)
     parts = np.empty((6, *clean.shape[:2]), np.int64)
 
     def keep(rows: slice, columns: slice, interval: Integers) -> None:
         parts[:, rows, columns] = interval
 
-    found = restore_pixels(executor, worse, watch=keep)
-    unit = interval_unit(executor.program)
+    found = cascade.restore(shown, keep)
+    unit = interval_unit(cascade.program)
     below, above = (parts[half].transpose(1, 2, 0) for half in (slice(0, 3), slice(3, 6)))
     if clean.ndim == 2:  # a grey sample is the mean of three
         below, above, unit = below.sum(axis=2), above.sum(axis=2), 3 * unit
@@ -150,7 +200,8 @@ def measure_damaged(
         outside=1.0 - within / needed.size,
         width=float((below + above).mean() / unit),
         clean=clean,
-        worse=worse,
+        shown=shown,
+        worse=cascade.enlarged(shown),
         restored=found.pixels,
     )
 
@@ -200,6 +251,8 @@ def calibrate_program(
     executor: Executor,
     folder: Path,
     *,
+    small: Executor | None = None,
+    given_to_small: Callable[[Image8], bool] | None = None,
     alpha: float = ALPHA,
     delta: float = DELTA,
     side: int = SIDE,
@@ -210,6 +263,8 @@ def calibrate_program(
     Args:
         executor: what runs the program, exactly.
         folder: 8-bit images that the program was not trained on, and where there is one `SOURCES_NAME`.
+        small: for a program for enlarged images, what restores them before that; None: nothing does.
+        given_to_small: whether a small picture is one that `small` is given; None: all are.
         alpha: the share of samples that may lie outside, on average over pictures of a class.
         delta: how often, over draws of the images, that may turn out wrong, for each class by itself.
         side: of the part of each image that is used, in pixels.
@@ -223,30 +278,27 @@ def calibrate_program(
         if not 0 < value < 1:
             raise UsageError(f"The {name} of {value} is no share.", hint="Give a number between 0 and 1.")
     images = _images(folder)
-    empty = _calibration(executor, alpha, delta, side, [], {}, {name: _Tally() for name, _ in CLASSES}, 0)
+    cascade = Cascade(executor, made_for_scale(executor.program) or 1, small)
+    empty = _calibration(cascade, alpha, delta, side, [], {}, {name: _Tally() for name, _ in CLASSES}, 0)
     tallies = {name: _Tally() for name, _ in CLASSES}
     drawn: dict[str, list[Applied]] = {}
     lone = 0
     for number, (_, clean) in enumerate(images):
-        for picture in _damaged_forms(executor, middle(clean, side), number):
+        forms = shown_forms(cascade.program, middle(clean, side), number, after_small=small is not None)
+        for form in (one for one in forms if given_to_small is None or given_to_small(one.shown)):
+            picture = measure_damaged(cascade, form.clean, form.shown, form.kind, form.applied)
             chosen = empty.class_of(picture.estimates)
             assert chosen is not None  # noqa: S101 -- the last class asks for nothing
             tallies[chosen.name].add(number, picture)
             drawn.setdefault(picture.kind, []).append(picture.applied)
-            lone = max(lone, lone_pixels(picture.worse))
+            lone = max(lone, lone_pixels(picture.shown))
         if progress is not None:
             progress((number + 1) / len(images))
-    return _calibration(executor, alpha, delta, side, [image for image, _ in images], drawn, tallies, lone)
-
-
-def _damaged_forms(executor: Executor, clean: Image8, number: int) -> Iterator[DamagedPicture]:
-    for kind in kinds_for(executor.program):
-        worse, applied = damaged(clean, kind, number)
-        yield measure_damaged(executor, clean, worse, kind, applied)
+    return _calibration(cascade, alpha, delta, side, [image for image, _ in images], drawn, tallies, lone)
 
 
 def _calibration(
-    executor: Executor,
+    cascade: Cascade,
     alpha: float,
     delta: float,
     side: int,
@@ -256,7 +308,8 @@ def _calibration(
     lone: int,
 ) -> Calibration:
     return Calibration(
-        program_sha256=executor.program.program_sha256(),
+        program_sha256=cascade.program.program_sha256(),
+        small_program_sha256=cascade.small.program.program_sha256() if cascade.small else None,
         alpha=alpha,
         delta=delta,
         side=side,

@@ -28,7 +28,7 @@ from restore_models.degradations import (
 from restore_models.degradations_video import CODECS, codec_coded, hybrid_coded, require_codecs
 from restore_models.resample import enlarge
 
-__all__ = ["Degradation", "check_available", "degrade"]
+__all__ = ["Degradation", "check_available", "degrade", "small_picture"]
 
 Degradation = Callable[[FloatImage, np.random.Generator], tuple[FloatImage, Applied]]
 """Damages a picture, drawing the strength."""
@@ -75,9 +75,9 @@ def _enlarged(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, 
 def _enlarged_by(factor: int) -> Degradation:
     """What `restore run --scale` gives the network: an 8-bit file, enlarged as it does."""
 
-    def degraded(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-        small = reduce_bicubic(image, factor)
-        return _enlarged_again(small, factor, image), Applied(scale_log2=float(np.log2(factor)))
+    def degraded(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+        small, applied = small_picture(image, factor, rng)
+        return _enlarged_again(small, factor, image), applied
 
     return degraded
 
@@ -86,17 +86,26 @@ def _worn_enlarged_by(factor: int) -> Degradation:
     """As `_enlarged_by`, of a small file that was soft, slightly noisy or compressed."""
 
     def degraded(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-        applied = Applied(scale_log2=float(np.log2(factor)))
-        if rng.random() < 0.4:
-            sigma = rng.uniform(0.3, 0.6) * factor
-            kernel = blur_kernel("gaussian", sigma, rng)
-            image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT)
-            applied = replace(applied, blur_sigma=sigma)
-        small = reduce_bicubic(image, factor)
-        small, applied = _noise_then_jpeg(small, applied, rng, noisy=0.4, most=4.0, coded=0.6, coarsest=30)
+        small, applied = small_picture(image, factor, rng, worn=True)
         return _enlarged_again(small, factor, image), applied
 
     return degraded
+
+
+def small_picture(
+    image: FloatImage, factor: int, rng: np.random.Generator, *, worn: bool = False
+) -> tuple[FloatImage, Applied]:
+    """`image` reduced; `worn`: soft before that, slightly noisy or compressed after it."""
+    applied = Applied(scale_log2=float(np.log2(factor)))
+    if not worn:
+        return reduce_bicubic(image, factor), applied
+    if rng.random() < 0.4:
+        sigma = rng.uniform(0.3, 0.6) * factor
+        kernel = blur_kernel("gaussian", sigma, rng)
+        image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT)
+        applied = replace(applied, blur_sigma=sigma)
+    small = reduce_bicubic(image, factor)
+    return _noise_then_jpeg(small, applied, rng, noisy=0.4, most=4.0, coded=0.6, coarsest=30)
 
 
 def _enlarged_again(small: FloatImage, factor: int, like: FloatImage) -> FloatImage:

@@ -8,6 +8,7 @@ that is flagged. Of a program without one, for each kind of degradation that tra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from restore_models.calibration import (
     read_calibration,
     risk_upper_bound,
 )
-from restore_models.calibration_images import DamagedPicture, damaged, kinds_for, measure_damaged
-from restore_models.degradations import FloatImage, downscale, gaussian_noise, quantise
-from restore_models.evaluation_images import Item, middle
+from restore_models.calibration_images import DamagedPicture, measure_damaged, shown_forms
+from restore_models.cascade import Cascade
+from restore_models.degradations import FloatImage, downscale, gaussian_noise, quantise, reduce_bicubic
+from restore_models.evaluation_images import Image8, Item, middle
 from restore_models.evaluation_protocol import (
     Case,
     Quality,
@@ -34,8 +36,10 @@ from restore_models.evaluation_protocol import (
     quality,
     restore_outputs,
 )
+from restore_models.evaluation_routed import EnlargingSubject
 from restore_models.evaluation_statements import damaged_middle, kinds
 from restore_models.lone_pixels import lone_pixels
+from restore_models.program import made_for_scale
 
 __all__ = ["GUARANTEE_NOTE", "LEARNED_NOTE", "calibration_cases", "with_risk_bound"]
 
@@ -67,11 +71,10 @@ def calibration_cases(subject: Subject) -> tuple[list[Case], str]:
         UsageError: if the subject states no intervals.
         ModelError: if its calibration is damaged.
     """
-    calibration = read_calibration(executor_of(subject, "interval").program)
-    if calibration is None:
+    ways = _ways(subject)
+    if not ways:
         return [_learned(kind) for kind in kinds()], LEARNED_NOTE
-    shifts = [_shifted(calibration, name, make) for name, make in _shifts()]
-    return [_by_class(calibration), *shifts], GUARANTEE_NOTE
+    return [*map(_by_class, ways), *(_shifted(ways, name, make) for name, make in _shifts())], GUARANTEE_NOTE
 
 
 def _learned(kind: str) -> Case:
@@ -100,33 +103,74 @@ def _learned(kind: str) -> Case:
 # ---- with a calibration ----------------------------------------------------------------------------------
 
 
-def _by_class(calibration: Calibration) -> Case:
+@dataclass(frozen=True)
+class _Way:
+    """How pictures are restored, and the calibration for that."""
+
+    cascade: Cascade
+    calibration: Calibration
+    first: str | None = None
+    """The id of what restores before the picture is enlarged."""
+
+
+def _ways(subject: Subject) -> list[_Way]:
+    """All for which the program has a calibration; the one of the program alone comes first."""
+    executor = executor_of(subject, "interval")
+    found: list[tuple[str | None, Cascade]] = [
+        (None, Cascade(executor, made_for_scale(executor.program) or 1))
+    ]
+    if isinstance(subject, EnlargingSubject):
+        found += subject.cascades.items()
+    made = [
+        (cascade, read_calibration(executor.program, one.program.program_sha256() if one else None), first)
+        for first, cascade in found
+        for one in [cascade.small]
+    ]
+    return [_Way(cascade, calibration, first) for cascade, calibration, first in made if calibration]
+
+
+def _given(subject: Subject, shown: Image8) -> str | None:
+    return subject.first(shown) if isinstance(subject, EnlargingSubject) else None
+
+
+def _by_class(way: _Way) -> Case:
     """One sample for each class that damaged forms of the picture fell in: their mean."""
+    calibration, cascade = way.calibration, way.cascade
+    before = f"after {way.first}: " if way.first else ""
 
     def measure(subject: Subject, item: Item, number: int) -> list[Sample]:
-        executor = executor_of(subject, "interval")
-        clean = middle(item.clean, calibration.side)
         groups: dict[str, list[DamagedPicture]] = {}
-        for kind in (kind for kind in kinds_for(executor.program) if kind in calibration.damage):
-            worse, applied = damaged(clean, kind, number)
-            picture = measure_damaged(executor, clean, worse, kind, applied)
+        clean = middle(item.clean, calibration.side)
+        for form in shown_forms(cascade.program, clean, number, after_small=way.first is not None):
+            if form.kind not in calibration.damage or (
+                way.first and _given(subject, form.shown) != way.first
+            ):
+                continue
+            picture = measure_damaged(cascade, form.clean, form.shown, form.kind, form.applied)
             found = calibration.class_of(picture.estimates)
             if found is not None:
                 groups.setdefault(found.name, []).append(picture)
         by_name = {one.name: one for one in calibration.classes}
-        return [_sample(name, calibration, by_name[name], group) for name, group in groups.items()]
+        return [_sample(before + name, calibration, by_name[name], group) for name, group in groups.items()]
 
     return measure
 
 
-def _shifted(calibration: Calibration, name: str, make: Callable[[FloatImage, int], FloatImage]) -> Case:
+def _shifted(ways: list[_Way], name: str, make: Callable[[FloatImage, int], FloatImage]) -> Case:
+    """Of the way that the damaged picture goes."""
+
     def measure(subject: Subject, item: Item, number: int) -> list[Sample]:
-        executor = executor_of(subject, "interval")
-        clean = middle(item.clean, calibration.side)
-        worse = levels_like(make(as_float(clean), number), clean)
-        picture = measure_damaged(executor, clean, worse)
-        found = calibration.class_of(picture.estimates)
-        return [_sample(_SHIFTED + name, calibration, found, [picture])] if found else []
+        scale = ways[0].cascade.scale
+        clean = middle(item.clean, ways[0].calibration.side)
+        height, width = (size // scale * scale for size in clean.shape[:2])
+        clean = clean[:height, :width]
+        small = reduce_bicubic(as_float(clean), scale) if scale > 1 else as_float(clean)
+        shown = levels_like(make(small, number), clean)
+        first = _given(subject, shown)
+        way = next((one for one in ways if one.first == first), ways[0])
+        picture = measure_damaged(way.cascade, clean, shown)
+        found = way.calibration.class_of(picture.estimates)
+        return [_sample(_SHIFTED + name, way.calibration, found, [picture])] if found else []
 
     return measure
 
@@ -139,7 +183,7 @@ def _sample(
     width = float(np.mean([picture.width for picture in group])) * scale / SCALE_ONE + 1
     flagged = sum(
         bool(calibration.outside(found, picture.estimates))
-        or calibration.has_impulses(lone_pixels(picture.worse))
+        or calibration.has_impulses(lone_pixels(picture.shown))
         for picture in group
     )
     figures: dict[str, Ratio] = {

@@ -9,41 +9,63 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from restore_models.cascade import Cascade
 from restore_models.evaluation_protocol import ProgramSubject
+from restore_models.program import made_for_scale
 from restore_models.restorer import Executor
-from restore_models.routing import Rule, seen_in_sample
+from restore_models.routing import AnyRule, EnlargingRule, seen_in_sample
 
-__all__ = ["RoutedSubject"]
+__all__ = ["EnlargingSubject", "RoutedSubject"]
+
+
+class EnlargingSubject(ProgramSubject):
+    """A program for enlarged images, with what restores those that are not clean before they are enlarged."""
+
+    def __init__(self, executor: Executor, small: Mapping[str, Executor], rule: EnlargingRule) -> None:
+        super().__init__(executor)
+        self._router = small[rule.router]
+        self._rule = rule
+        factor = made_for_scale(executor.program) or 1
+        self.cascades = {name: Cascade(executor, factor, one) for name, one in small.items()}
+        """By the id of what restores first."""
+
+    def first(self, shown: NDArray[Any]) -> str | None:
+        """The id of what restores this picture before it is enlarged, if anything does."""
+        return self._rule.choose(seen_in_sample(self._router, shown)).small
 
 
 class RoutedSubject:
-    """Programs behind the `Subject` protocol, with a rule for each scale; the noisy one is the router.
+    """Programs behind the `Subject` protocol, with a rule for each scale.
 
     A picture outside [0, 1] is judged by what an 8-bit file would keep of it, and restored as it is.
     """
 
     scale = 1
 
-    def __init__(self, executors: Mapping[str, Executor], rules: Mapping[int, Rule]) -> None:
-        self._router = executors[rules[1].noisy]
+    def __init__(self, executors: Mapping[str, Executor], rules: Mapping[int, AnyRule]) -> None:
+        self._router = executors[rules[1].router]
+        self._executors = executors
         self._subjects = {name: ProgramSubject(executor) for name, executor in executors.items()}
         self._rules = rules
         self.chosen: Counter[str] = Counter()
-        """How many pictures each model has restored."""
+        """How many pictures each model has restored, or each pair of models, one before enlarging."""
 
     def restore(self, pixels: NDArray[Any]) -> NDArray[Any]:
         return self.choose(pixels).restore(pixels)
 
     def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
-        return self.choose(small, factor).enlarge(small, factor)
+        choice = self._rules[factor].choose(seen_in_sample(self._router, small))
+        self.chosen[" then ".join(name for name in (choice.small, choice.model) if name)] += 1
+        first = self._executors[choice.small] if choice.small else None
+        return Cascade(self._executors[choice.model], factor, first).restore(small).pixels
 
     def restore_unclipped(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         levels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
         return self.choose(levels).restore_unclipped(image)
 
-    def choose(self, pixels: NDArray[Any], scale: int = 1) -> ProgramSubject:
-        """What restores this picture, enlarged `scale` times."""
-        name = self._rules[scale].choose(seen_in_sample(self._router, pixels))
+    def choose(self, pixels: NDArray[Any]) -> ProgramSubject:
+        """What restores this picture."""
+        name = self._rules[1].choose(seen_in_sample(self._router, pixels)).model
         self.chosen[name] += 1
         return self._subjects[name]
 

@@ -1,10 +1,12 @@
 """Which of the shipped models restores an image: a rule on what the blind one sees in a sample of it.
 
 One network for every kind of damage learns each less well than a network for that kind. So there is a second
-one for images without noise (compressed, reduced, soft), or, where they are to be enlarged, one for that
-scale, and the blind network's own estimates, in the image as it came, decide: of the noise, and of the
-compression, because compressed texture looks like noise. The estimates are made of whole numbers by an exact
-program: the decision is the same on every machine, is recorded, and is made again by `verify`.
+one for images without noise (compressed, reduced, soft), and where an image is to be enlarged, one for that
+scale. Those for enlarged images know clean ones: what is noisy or compressed is restored in its own size
+first, by one of the other two. The blind network's own estimates, in the image as it came, decide: of the
+noise, and of the compression, because compressed texture looks like noise. The estimates are made of whole
+numbers by an exact program: the decision is the same on every machine, is recorded, and is made again by
+`verify`.
 """
 
 from __future__ import annotations
@@ -19,9 +21,14 @@ from restore_models import zoo
 from restore_models.restorer import Executor, restore_pixels
 
 __all__ = [
+    "CLEAN_COMPRESSION",
+    "CLEAN_NOISE",
     "COMPRESSED_FROM",
     "COMPRESSED_LIMIT",
     "NOISE_LIMIT",
+    "AnyRule",
+    "Choice",
+    "EnlargingRule",
     "Rule",
     "Seen",
     "routed_models",
@@ -39,9 +46,12 @@ COMPRESSED_FROM = 15_000
 COMPRESSED_LIMIT = 9000
 """`NOISE_LIMIT` for compressed images, whose remains of texture are seen as noise."""
 
-ENLARGED_NOISE_LIMIT = 6000
-"""`NOISE_LIMIT` where the image is to be enlarged. Small pictures look noisier than they are; and with up to
-5 levels the networks for it were nearer to the truth than the blind one (Set5 and six pictures of Set14)."""
+CLEAN_NOISE = {2: 2000, 4: 1000}
+"""By scale: with less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged
+as it is."""
+
+CLEAN_COMPRESSION = {2: 8000, 4: 2000}
+"""By scale, as `COMPRESSED_FROM`: see `CLEAN_NOISE`."""
 
 _SIDE = 128
 """Side of a tile of the sample in pixels."""
@@ -64,6 +74,15 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Ids of models: `model` restores the image in its final size, `small` before that in the size that it
+    came in, where it has to be enlarged and is not clean."""
+
+    model: str
+    small: str | None = None
+
+
+@dataclass(frozen=True)
 class Rule:
     """`quiet` restores an image with less noise than its limit, `noisy` every other; ids of models.
 
@@ -76,25 +95,59 @@ class Rule:
     compressed_from: int
     compressed_limit: int
 
-    def choose(self, seen: Seen) -> str:
+    @property
+    def router(self) -> str:
+        """The model that looks."""
+        return self.noisy
+
+    def models(self) -> tuple[str, ...]:
+        """All that it chooses among."""
+        return self.noisy, self.quiet
+
+    def choose(self, seen: Seen) -> Choice:
         """The model for an image that looks so."""
-        compressed = seen.compression >= self.compressed_from
-        return (
-            self.quiet if seen.noise < (self.compressed_limit if compressed else self.limit) else self.noisy
-        )
+        limit = self.compressed_limit if seen.compression >= self.compressed_from else self.limit
+        return Choice(self.quiet if seen.noise < limit else self.noisy)
 
 
-def shipped_rule(scale: int = 1) -> Rule:
-    """The rule by which `restore run` chooses, no model being named, for images enlarged `scale` times."""
-    if scale in zoo.ENLARGING_MODELS:
-        return Rule(
-            zoo.DEFAULT_MODEL,
-            zoo.ENLARGING_MODELS[scale],
-            ENLARGED_NOISE_LIMIT,
-            COMPRESSED_FROM,
-            COMPRESSED_LIMIT,
-        )
-    return Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, NOISE_LIMIT, COMPRESSED_FROM, COMPRESSED_LIMIT)
+@dataclass(frozen=True)
+class EnlargingRule:
+    """`enlarged`, the id of a model, restores an enlarged image. Before that, `small` says who restores it,
+    unless it has less noise than `clean_noise` and has lost less than `clean_compression`."""
+
+    small: Rule
+    enlarged: str
+    clean_noise: int
+    clean_compression: int
+
+    @property
+    def router(self) -> str:
+        """The model that looks."""
+        return self.small.router
+
+    def models(self) -> tuple[str, ...]:
+        """All that it chooses among."""
+        return (*self.small.models(), self.enlarged)
+
+    def choose(self, seen: Seen) -> Choice:
+        """The models for an image that looks so before it is enlarged."""
+        if seen.noise < self.clean_noise and seen.compression < self.clean_compression:
+            return Choice(self.enlarged)
+        return Choice(self.enlarged, self.small.choose(seen).model)
+
+
+AnyRule = Rule | EnlargingRule
+
+
+def shipped_rule(scale: int = 1) -> AnyRule:
+    """The rule by which `restore run` chooses, no model being named, for images to be enlarged `scale` times.
+
+    Where there is no model for a scale, enlarged images are restored as others are.
+    """
+    rule = Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, NOISE_LIMIT, COMPRESSED_FROM, COMPRESSED_LIMIT)
+    if scale not in zoo.ENLARGING_MODELS:
+        return rule
+    return EnlargingRule(rule, zoo.ENLARGING_MODELS[scale], CLEAN_NOISE[scale], CLEAN_COMPRESSION[scale])
 
 
 def routed_models() -> list[str]:

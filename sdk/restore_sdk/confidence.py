@@ -46,20 +46,23 @@ _QUANTITIES = {
 }
 
 
-def calibration_sha256(program: Program) -> str | None:
+def calibration_sha256(program: Program, small: Program | None = None) -> str | None:
     """SHA-256 of the RFC 8785 form of a program's calibration; None if it has none.
+
+    `small` is the program that restored the picture before it was enlarged, if one did: then it is the
+    calibration for what comes from that.
 
     Raises:
         ModelError: if the calibration is damaged or that of another program.
     """
     from restore_models.calibration import read_calibration  # noqa: PLC0415 -- with the models only
 
-    calibration = read_calibration(program)
+    calibration = read_calibration(program, small.program_sha256() if small else None)
     return _digest(calibration) if calibration else None
 
 
-def planned_calibration(step: Step, program: Program) -> Calibration | None:
-    """The calibration that a restoring step of a plan names; None if it names none.
+def planned_calibration(step: Step, program: Program, small: Program | None = None) -> Calibration | None:
+    """The calibration that a restoring step of a plan names; None if it names none. `small` as above.
 
     Raises:
         ModelError: as `calibration_sha256`.
@@ -70,7 +73,7 @@ def planned_calibration(step: Step, program: Program) -> Calibration | None:
     wanted = step.parameters.get(_PARAMETER)
     if wanted is None:
         return None
-    calibration = read_calibration(program)
+    calibration = read_calibration(program, small.program_sha256() if small else None)
     if calibration is None or _digest(calibration) != wanted:
         raise UndecidableError(
             "The model installed here has another calibration than the one recorded.",
@@ -89,8 +92,8 @@ def calibration_doubts(
     """Why a picture is outside what the intervals were calibrated on; empty if it is not.
 
     Args:
-        calibration: of the program that made `estimates`.
-        estimates: of the restored picture.
+        calibration: of the intervals.
+        estimates: those that its classes go by, see `plan.Executed`.
         pixels: of the source, uint8 or uint16, (height, width[, 3]).
     """
     if calibration is None:

@@ -12,7 +12,7 @@ from restore_sdk.models import models_folder
 from restore_sdk.single_file import check_place, write_file
 
 if TYPE_CHECKING:
-    from restore_models.evaluation_routed import RoutedSubject
+    from restore_models.evaluation_routed import EnlargingSubject, RoutedSubject
     from restore_models.program import Program
     from restore_models.restorer import TorchRunner
 
@@ -74,7 +74,8 @@ def evaluate(
             if model is None and suite in _ROUTED_SUITES
             else None
         )
-        measured = evaluate_suite(suite, images, routed or runner, progress)
+        enlarging = _enlarging(runner, exact=arithmetic == "exact") if suite == "calibration" else None
+        measured = evaluate_suite(suite, images, routed or enlarging or runner, progress)
         if routed:
             measured = replace(measured, notes=[*measured.notes, routed.note()])
     else:
@@ -107,10 +108,27 @@ def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     rules = {scale: shipped_rule(scale) for scale in FACTORS}
-    executors = {rules[1].noisy: router}
-    for name in {rule.quiet for rule in rules.values()}:
+    executors = {rules[1].router: router}
+    for name in {name for rule in rules.values() for name in rule.models()} - executors.keys():
         executors[name] = TorchRunner(open_model(name, models_folder())[1], exact=exact)
     return RoutedSubject(executors, rules)
+
+
+def _enlarging(runner: TorchRunner, *, exact: bool) -> EnlargingSubject | None:
+    """A program for enlarged images with the shipped models that restore before that; None for another."""
+    from restore_models.evaluation_routed import EnlargingSubject  # noqa: PLC0415
+    from restore_models.program import made_for_scale  # noqa: PLC0415
+    from restore_models.restorer import TorchRunner  # noqa: PLC0415
+    from restore_models.routing import EnlargingRule, shipped_rule  # noqa: PLC0415
+    from restore_models.zoo import open_model  # noqa: PLC0415
+
+    rule = shipped_rule(made_for_scale(runner.program) or 1)
+    if not isinstance(rule, EnlargingRule):
+        return None
+    small = {
+        name: TorchRunner(open_model(name, models_folder())[1], exact=exact) for name in rule.small.models()
+    }
+    return EnlargingSubject(runner, small, rule)
 
 
 def _gmacs(program: Program) -> float | None:

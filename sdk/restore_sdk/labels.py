@@ -38,14 +38,14 @@ _INVENTING_LABEL = Label(
 INVENTING_DOUBT = "the model was trained with a loss that rewards looking right (LPIPS or an adversary)"
 
 
-def label_of(program: Program) -> Label:
-    """The label of what a program makes, by the losses that its notes say it was trained with."""
-    return _INVENTING_LABEL if training_doubts(program) else _LABEL
+def label_of(*programs: Program) -> Label:
+    """The label of what programs make together, by the losses that their notes say they were trained with."""
+    return _INVENTING_LABEL if training_doubts(*programs) else _LABEL
 
 
-def training_doubts(program: Program) -> list[str]:
-    """Why the tool abstains whatever the image; empty for a program that was trained to be right only."""
+def training_doubts(*programs: Program) -> list[str]:
+    """Why the tool abstains whatever the image; empty for programs that were trained to be right only."""
     from restore_models.losses_learned import invents  # noqa: PLC0415 -- keeps torch out of light commands
 
-    config = program.notes.get("training_config", {})
-    return [INVENTING_DOUBT] if isinstance(config, dict) and invents(config) else []
+    configs = [program.notes.get("training_config", {}) for program in programs]
+    return [INVENTING_DOUBT] if any(isinstance(one, dict) and invents(one) for one in configs) else []

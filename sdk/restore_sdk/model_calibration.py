@@ -13,6 +13,11 @@ from restore_sdk.models import models_folder
 from restore_sdk.single_file import check_place, write_file
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from restore_models.calibration import Calibration
+    from restore_models.program import Program
+    from restore_models.restorer import Executor
     from restore_models.zoo import ModelFile
 
 __all__ = ["calibrate_model"]
@@ -32,7 +37,9 @@ def calibrate_model(
 ) -> dict[str, Any]:
     """Calibrates the intervals of a program on clean images, and writes the model file with the calibration.
 
-    What is executed stays the same (`program_sha256`); the file's own hash changes.
+    What is executed stays the same (`program_sha256`); the file's own hash changes. A program for enlarged
+    images is calibrated beside that for what the shipped models have restored before, as `restore run` has
+    them do with pictures that are not clean.
 
     Args:
         model: id of an installed model, or a model file made by restore.
@@ -45,9 +52,9 @@ def calibrate_model(
         progress: called with the finished share, 0 to 1.
 
     Returns:
-        `model`, `file`, `file_sha256`, `program_sha256`, `alpha`, `delta`, `images` (their number) and
+        `model`, `file`, `file_sha256`, `program_sha256`, `alpha`, `delta`, `images` (their number),
         `classes`: for each `name`, `images`, `pictures`, `scale_64ths` (null: no guarantee), `risk`,
-        `risk_upper`.
+        `risk_upper`; and `after`: such classes by the id of a model that restores before enlarging.
 
     Raises:
         UsageError: for a share that is none, images that cannot be used, a shipped model without `out`, or a
@@ -55,20 +62,36 @@ def calibrate_model(
         ModelError: if the model is missing, damaged, not made by restore, or computes wrong here.
         StorageError: if the file cannot be written.
     """
-    from restore_models.calibration import NOTE  # noqa: PLC0415 -- keeps torch out of light commands
+    from restore_models.calibration import NOTE, NOTE_AFTER  # noqa: PLC0415 -- keeps torch out of light commands
     from restore_models.calibration_images import calibrate_program  # noqa: PLC0415
     from restore_models.program import load_program, save_program  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     found, program = open_model(model, models_folder())
     target = _target(found, out, force=force)
-    calibration = calibrate_program(
-        make_executor(found, program, exact=True), images, alpha=alpha, delta=delta, progress=progress
-    )
+    executor = make_executor(found, program, exact=True)
+    smaller = _smaller(program)
+    parts = 1 + len(smaller)
+
+    def calibrate(part: int, **options: Any) -> Calibration:
+        def say(share: float) -> None:
+            if progress is not None:
+                progress((part + share) / parts)
+
+        return calibrate_program(executor, images, alpha=alpha, delta=delta, progress=say, **options)
+
+    calibration = calibrate(0)
+    after = {
+        name: calibrate(1 + index, small=small, given_to_small=given)
+        for index, (name, (small, given)) in enumerate(smaller.items())
+    }
+    notes = {**program.notes, NOTE: calibration.to_notes()}
+    if after:
+        notes[NOTE_AFTER] = {str(one.small_program_sha256): one.to_notes() for one in after.values()}
     answers = found.path.with_suffix(_ANSWERS)
     if target != found.path and answers.is_file():
         write_file(target.with_suffix(_ANSWERS), answers.read_bytes(), force=True)
-    save_program(target, replace(program, notes={**program.notes, NOTE: calibration.to_notes()}))
+    save_program(target, replace(program, notes=notes))
     written = load_program(target)
     return {
         "model": found.id,
@@ -78,11 +101,34 @@ def calibrate_model(
         "alpha": alpha,
         "delta": delta,
         "images": len(calibration.images),
-        "classes": [
-            one.model_dump(include={"name", "images", "pictures", "scale_64ths", "risk", "risk_upper"})
-            for one in calibration.classes
-        ],
+        "classes": _rows(calibration),
+        "after": {name: _rows(one) for name, one in after.items()},
     }
+
+
+def _rows(calibration: Calibration) -> list[dict[str, Any]]:
+    fields = {"name", "images", "pictures", "scale_64ths", "risk", "risk_upper"}
+    return [one.model_dump(include=fields) for one in calibration.classes]
+
+
+def _smaller(program: Program) -> dict[str, tuple[Executor, Callable[[NDArray[Any]], bool]]]:
+    """By id the models that `restore run` has restore pictures before this program gets them enlarged, and
+    whether they get a picture; empty for a program that is not for enlarged ones."""
+    from restore_models.program import made_for_scale  # noqa: PLC0415 -- keeps torch out of light commands
+    from restore_models.routing import EnlargingRule, seen_in_sample, shipped_rule  # noqa: PLC0415
+    from restore_models.zoo import open_model  # noqa: PLC0415
+
+    rule = shipped_rule(made_for_scale(program) or 1)
+    if not isinstance(rule, EnlargingRule):
+        return {}
+    opened = {
+        name: make_executor(*open_model(name, models_folder()), exact=True) for name in rule.small.models()
+    }
+
+    def given(name: str) -> Callable[[NDArray[Any]], bool]:
+        return lambda shown: rule.choose(seen_in_sample(opened[rule.router], shown)).small == name
+
+    return {name: (executor, given(name)) for name, executor in opened.items()}
 
 
 def _target(model: ModelFile, out: Path | None, *, force: bool) -> Path:

@@ -15,7 +15,7 @@ from restore_sdk.external_step import EXTERNAL_DOUBT, external_use, make_externa
 from restore_sdk.labels import EXTERNAL_LABEL, label_of, training_doubts
 from restore_sdk.models import models_folder
 from restore_sdk.plan import make_plan
-from restore_sdk.route_step import ROUTE, make_route_step
+from restore_sdk.route_step import RESTORE_SMALL, ROUTE, make_route_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from restore_models.external import ExternalModel
     from restore_models.program import Program
     from restore_models.restorer import Executor
-    from restore_models.routing import Rule, Seen
+    from restore_models.routing import AnyRule, Seen
 
 __all__ = ["ExternalInUse", "ModelInUse", "ProgramInUse", "Routed", "RoutedInUse", "open_in_use"]
 
@@ -39,6 +39,8 @@ class ProgramInUse:
     label: Label = field(kw_only=True)
     routed: Routed | None = None
     """How this model was chosen for the image; None: it was named."""
+    small: ProgramInUse | None = None
+    """What restores the image before it is enlarged, if anything does."""
 
     @property
     def seen(self) -> Seen | None:
@@ -63,10 +65,17 @@ class ProgramInUse:
             model_id=self.id,
             program_sha256=self.program.program_sha256(),
             arithmetic=request.arithmetic,
-            # A preview's intervals were not calibrated: another machine would find others.
-            calibration_sha256=calibration_sha256(self.program) if request.arithmetic == "exact" else None,
+            calibration_sha256=self._calibration(request),
+            small=(self.small.id, self.small.program.program_sha256()) if self.small else None,
         )
         return [self.routed.step(request), *steps] if self.routed else steps
+
+    def _calibration(self, request: Request) -> str | None:
+        """The digest of what scales the intervals; a preview's are not calibrated: another machine would find
+        others."""
+        if request.arithmetic != "exact":
+            return None
+        return calibration_sha256(self.program, self.small.program if self.small else None)
 
     def for_image(self, _pixels: NDArray[Any]) -> ProgramInUse:
         """The model for one image: this one."""
@@ -74,12 +83,15 @@ class ProgramInUse:
 
     def runner(self, step: Step) -> Executor:
         """What `plan.execute` wants for a step."""
-        return self.routed.router.executor if self.routed and step.operation == ROUTE else self.executor
+        if self.routed and step.operation == ROUTE:
+            return self.routed.router.executor
+        return self.small.executor if self.small and step.operation == RESTORE_SMALL else self.executor
 
     def uses(self, request: Request) -> list[ModelUse]:
-        """What the record says of all models that took part."""
-        router = self.routed.router if self.routed else self
-        return [model._use(request) for model in ([self] if router.id == self.id else [self, router])]
+        """What the record says of all models that took part, each once."""
+        all_models = [self, self.small, self.routed.router if self.routed else None]
+        once = {model.id: model for model in all_models if model is not None}
+        return [model._use(request) for model in once.values()]
 
     def _use(self, request: Request) -> ModelUse:
         standing: Literal["exact", "tolerance"] = "exact" if request.arithmetic == "exact" else "tolerance"
@@ -92,8 +104,8 @@ class ProgramInUse:
         )
 
     def degradation(self, estimates: dict[str, int]) -> dict[str, Degradation]:
-        """The estimates in units that people use."""
-        return describe(estimates, self.program.notes)
+        """The estimates in units that people use, with the errors of the program that made them."""
+        return describe(estimates, (self.small or self).program.notes)
 
     def remarks(self, request: Request, _height: int, _width: int) -> list[Finding]:
         """What the record has to say of how the image was computed."""
@@ -110,7 +122,7 @@ class Routed:
     """How a model was chosen: by what `router` saw in a sample of the image, and by `rule`."""
 
     router: ProgramInUse
-    rule: Rule
+    rule: AnyRule
     seen: Seen
 
     def step(self, request: Request) -> Step:
@@ -126,11 +138,11 @@ class Routed:
 
 @dataclass(frozen=True)
 class RoutedInUse:
-    """Several programs, of which each image gets the one that `rule` chooses by what `router` sees."""
+    """Several programs, of which each image gets those that `rule` chooses by what `router` sees."""
 
     router: ProgramInUse
     programs: dict[str, ProgramInUse]
-    rule: Rule
+    rule: AnyRule
 
     def settle(self, request: Request) -> Request:
         """The request as it can be carried out."""
@@ -141,8 +153,15 @@ class RoutedInUse:
         from restore_models.routing import seen_in_sample  # noqa: PLC0415 -- torch stays out of light commands
 
         seen = seen_in_sample(self.router.executor, pixels)
-        chosen = self.programs[self.rule.choose(seen)]
-        return replace(chosen, routed=Routed(self.router, self.rule, seen))
+        choice = self.rule.choose(seen)
+        chosen = self.programs[choice.model]
+        small = self.programs[choice.small] if choice.small else None
+        routed = Routed(self.router, self.rule, seen)
+        if small is None:
+            return replace(chosen, routed=routed)
+        doubts = tuple(dict.fromkeys((*small.doubts, *chosen.doubts)))
+        label = label_of(small.program, chosen.program)
+        return replace(chosen, routed=routed, small=small, doubts=doubts, label=label)
 
 
 @dataclass(frozen=True)
@@ -224,9 +243,9 @@ def open_in_use(
         from restore_models.routing import shipped_rule  # noqa: PLC0415
 
         rule = shipped_rule(scale)
-        both = {each: open_in_use(each, exact=exact) for each in (rule.noisy, rule.quiet)}
-        programs = {each: model for each, model in both.items() if isinstance(model, ProgramInUse)}
-        return RoutedInUse(programs[rule.noisy], programs, rule)
+        opened = {each: open_in_use(each, exact=exact) for each in rule.models()}
+        programs = {each: model for each, model in opened.items() if isinstance(model, ProgramInUse)}
+        return RoutedInUse(programs[rule.router], programs, rule)
     found, model = open_any(name, models_folder())
     if isinstance(model, Program):
         executor = make_executor(found, model, exact=exact)

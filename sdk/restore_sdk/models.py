@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from restore_sdk.home import restore_home
 
 if TYPE_CHECKING:
+    from restore_models.calibration import Calibration
     from restore_models.external import ExternalModel
-    from restore_models.program import Program
     from restore_models.zoo import ModelFile
 
 __all__ = ["import_model", "list_models", "models_folder", "show_model", "weights_sha256"]
@@ -44,6 +44,7 @@ def show_model(name: str | Path | None = None) -> dict[str, Any]:
     Raises:
         ModelError: if there is none of that name or the file is damaged.
     """
+    from restore_models.calibration import calibrations_after, read_calibration  # noqa: PLC0415
     from restore_models.program import Program  # noqa: PLC0415
     from restore_models.zoo import model_card, open_any  # noqa: PLC0415
 
@@ -59,17 +60,19 @@ def show_model(name: str | Path | None = None) -> dict[str, Any]:
         "instructions": len(program.instructions),
         "parameters": int(sum(t.size for name, t in program.tensors.items() if name.endswith(".weight"))),
         "halo": program.halo,
-        "calibration": _calibration(program),
+        "calibration": _guarantee(read_calibration(program)),
+        "calibration_after": {
+            str(one.small_program_sha256): _guarantee(one) for one in calibrations_after(program)
+        },
         "notes": program.notes,
         "card": model_card(model),
     }
 
 
-def _calibration(program: Program) -> str:
-    """What the intervals of its confidence map guarantee, in a line."""
-    from restore_models.calibration import SCALE_ONE, read_calibration  # noqa: PLC0415
+def _guarantee(found: Calibration | None) -> str:
+    """What the intervals of a confidence map guarantee, in a line."""
+    from restore_models.calibration import SCALE_ONE  # noqa: PLC0415
 
-    found = read_calibration(program)
     if found is None:
         return "none"
     scales = ", ".join(

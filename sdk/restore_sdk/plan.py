@@ -6,7 +6,7 @@ evidence and the model that it names, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Executed", "execute", "make_plan"]
 
+_SMALL_SHARE = 1 / 3
+"""Of the time of both restoring steps, what the one before enlarging takes."""
+
 
 @dataclass(frozen=True)
 class Executed:
@@ -43,11 +46,13 @@ class Executed:
     before: NDArray[Any]
     confidence: NDArray[np.uint8] | None
     estimates: dict[str, int]
+    """What the first restoring program says of the picture that it was given: the source, or the source
+    enlarged. Empty where an external model restored."""
     trace: list[TraceStep]
     seen: Seen | None = None
     """What a routing step found."""
     calibration: Calibration | None = None
-    """What the intervals of the confidence map were scaled by."""
+    """What the intervals of the confidence map were scaled by; classes are those of `estimates`."""
 
     @property
     def samples(self) -> NDArray[Any]:
@@ -56,10 +61,20 @@ class Executed:
 
 
 def make_plan(
-    *, scale: int, model_id: str, program_sha256: str, arithmetic: str, calibration_sha256: str | None = None
+    *,
+    scale: int,
+    model_id: str,
+    program_sha256: str,
+    arithmetic: str,
+    calibration_sha256: str | None = None,
+    small: tuple[str, str] | None = None,
 ) -> list[Step]:
-    """The steps for one image: enlarge where asked for, then restore."""
+    """The steps for one image: enlarge where asked for, then restore. `small` is the id of a model, and the
+    SHA-256 of its program, that restores before that."""
     steps = []
+    if small is not None:
+        parameters = {"model": small[0], "program_sha256": small[1], "arithmetic": arithmetic}
+        steps.append(Step(operation=route_step.RESTORE_SMALL, parameters=dict(parameters)))
     if scale != 1:
         steps.append(Step(operation="enlarge", parameters={"factor": scale, "kernel": "bicubic, a = -0.75"}))
     parameters = {"model": model_id, "program_sha256": program_sha256, "arithmetic": arithmetic}
@@ -86,69 +101,146 @@ def execute(
         ManifestError: if the plan holds an operation or parameter that this version does not know.
         ModelError, UndecidableError: from `find_executor`.
     """
-    from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
-    from restore_models.resample import FACTORS, enlarge  # noqa: PLC0415
-    from restore_models.restorer import restore_pixels  # noqa: PLC0415
+    return _Run(pixels, alpha, find_executor, progress, seen).follow(plan)
 
-    trace = []
-    restored_by: str | None = None
-    before = evidence_pixels = pixels
-    confidence: NDArray[np.uint8] | None = None
-    estimates: dict[str, int] = {}
-    calibration: Calibration | None = None
-    digest = pixels_sha256(pixels)
-    for step in plan:
-        match step.operation:
-            case route_step.ROUTE:
-                if pixels is not evidence_pixels:
-                    raise ManifestError("The plan chooses a model late, which restore never plans.")
-                seen = _look(step, pixels, find_executor) if seen is None else seen
-            case "enlarge":
-                factor = step.parameters.get("factor")
-                if not isinstance(factor, int) or factor not in FACTORS or restored_by:
-                    raise ManifestError(f"The plan enlarges by {factor!r}, which this version does not know.")
-                pixels = enlarge(pixels, factor)
-                alpha = None if alpha is None else enlarge(alpha, factor)
-                before = pixels
-            case "restore" | "restore_external" if restored_by:
-                raise ManifestError("The plan restores twice, which restore never plans.")
-            case "restore":
-                executor = find_executor(step)
-                assert not isinstance(executor, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
-                calibration = planned_calibration(step, executor.program)
-                scale = calibration.scale if calibration else None
-                restored = restore_pixels(executor, pixels, interval_scale=scale, progress=progress)
-                pixels, confidence, estimates = restored.pixels, restored.interval, restored.estimates
-                restored_by = step.operation
-            case "restore_external":
-                model = find_executor(step)
-                assert isinstance(model, ExternalModel)  # noqa: S101 -- as above
-                if model.scale != 1 and before is not evidence_pixels:
-                    raise ManifestError("The plan enlarges twice, which restore never plans.")
-                before = enlarge(pixels, model.scale)
-                pixels = run_external(step, model, pixels, progress)
-                alpha = None if alpha is None else enlarge(alpha, model.scale)
-                restored_by = step.operation
-            case unknown:
+
+class _Run:
+    """A plan on its way: what each operation does to the pixels, and when it may come."""
+
+    def __init__(
+        self,
+        pixels: NDArray[Any],
+        alpha: NDArray[Any] | None,
+        find_executor: Callable[[Step], Executor | ExternalModel],
+        progress: Callable[[float], None] | None,
+        seen: Seen | None,
+    ) -> None:
+        self._evidence = self._pixels = self._before = pixels
+        self._alpha = alpha
+        self._find = find_executor
+        self._progress = progress
+        self._seen = seen
+        self._small: Executor | None = None
+        self._estimates: dict[str, int] = {}
+        self._confidence: NDArray[np.uint8] | None = None
+        self._calibration: Calibration | None = None
+        self._restored = False
+        self._operations = {
+            route_step.ROUTE: self._route,
+            route_step.RESTORE_SMALL: self._restore_small,
+            "enlarge": self._enlarge,
+            "restore": self._restore,
+            "restore_external": self._restore_external,
+        }
+
+    def follow(self, plan: list[Step]) -> Executed:
+        trace = []
+        digest = pixels_sha256(self._pixels)
+        for step in plan:
+            operation = self._operations.get(step.operation)
+            if operation is None:
                 raise ManifestError(
-                    f"The plan holds the operation {unknown!r}, which this version does not know.",
+                    f"The plan holds the operation {step.operation!r}, which this version does not know.",
                     hint="Use the version of restore that the manifest names.",
                 )
-        after = pixels_sha256(pixels)
-        trace.append(TraceStep(operation=step.operation, input_sha256=digest, output_sha256=after))
-        digest = after
-    if restored_by is None:
-        raise UndecidableError("The plan restores nothing: it has no restore step.")
-    return Executed(pixels, alpha, before, confidence, estimates, trace, seen, calibration)
+            operation(step)
+            after = pixels_sha256(self._pixels)
+            trace.append(TraceStep(operation=step.operation, input_sha256=digest, output_sha256=after))
+            digest = after
+        if not self._restored:
+            raise UndecidableError("The plan restores nothing: it has no restore step.")
+        return Executed(
+            self._pixels,
+            self._alpha,
+            self._before,
+            self._confidence,
+            self._estimates,
+            trace,
+            self._seen,
+            self._calibration,
+        )
 
+    def _route(self, step: Step) -> None:
+        from restore_models.routing import seen_in_sample  # noqa: PLC0415 -- torch stays out of light commands
 
-def _look(
-    step: Step, pixels: NDArray[Any], find_executor: Callable[[Step], Executor | ExternalModel]
-) -> Seen:
-    """What the restoring model is chosen by."""
-    from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
-    from restore_models.routing import seen_in_sample  # noqa: PLC0415
+        if self._pixels is not self._evidence:
+            raise ManifestError("The plan chooses a model late, which restore never plans.")
+        if self._seen is None:
+            self._seen = seen_in_sample(self._executor(step), self._pixels)
 
-    router = find_executor(step)
-    assert not isinstance(router, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
-    return seen_in_sample(router, pixels)
+    def _restore_small(self, step: Step) -> None:
+        from restore_models.restorer import restore_pixels  # noqa: PLC0415 -- as above
+
+        if self._pixels is not self._evidence:
+            raise ManifestError("The plan restores the small picture late, which restore never plans.")
+        self._small = self._executor(step)
+        restored = restore_pixels(self._small, self._pixels, progress=self._part(0, _SMALL_SHARE))
+        self._pixels, self._estimates = restored.pixels, restored.estimates
+
+    def _enlarge(self, step: Step) -> None:
+        from restore_models.resample import FACTORS, enlarge  # noqa: PLC0415 -- as above
+
+        factor = step.parameters.get("factor")
+        if not isinstance(factor, int) or factor not in FACTORS or self._restored:
+            raise ManifestError(f"The plan enlarges by {factor!r}, which this version does not know.")
+        self._before = enlarge(self._evidence, factor)
+        self._pixels = self._before if self._small is None else enlarge(self._pixels, factor)
+        self._alpha = None if self._alpha is None else enlarge(self._alpha, factor)
+
+    def _restore(self, step: Step) -> None:
+        from restore_models.restorer import restore_pixels  # noqa: PLC0415 -- as above
+
+        self._check_first()
+        if self._small is not None and self._before is self._evidence:
+            raise ManifestError("The plan restores twice in one size, which restore never plans.")
+        executor = self._executor(step)
+        small = self._small.program if self._small else None
+        self._calibration = planned_calibration(step, executor.program, small)
+        restored = restore_pixels(
+            executor,
+            self._pixels,
+            interval_scale=self._scale if self._calibration else None,
+            progress=self._part(_SMALL_SHARE if small else 0, 1),
+        )
+        self._pixels, self._confidence = restored.pixels, restored.interval
+        if small is None:
+            self._estimates = restored.estimates
+        self._restored = True
+
+    def _restore_external(self, step: Step) -> None:
+        from restore_models.external import ExternalModel  # noqa: PLC0415 -- as above
+        from restore_models.resample import enlarge  # noqa: PLC0415
+
+        self._check_first()
+        if self._small is not None:
+            raise ManifestError("The plan mixes models of two kinds, which restore never plans.")
+        model = self._find(step)
+        assert isinstance(model, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
+        if model.scale != 1 and self._before is not self._evidence:
+            raise ManifestError("The plan enlarges twice, which restore never plans.")
+        self._before = enlarge(self._pixels, model.scale)
+        self._pixels = run_external(step, model, self._pixels, self._progress)
+        self._alpha = None if self._alpha is None else enlarge(self._alpha, model.scale)
+        self._restored = True
+
+    def _check_first(self) -> None:
+        if self._restored:
+            raise ManifestError("The plan restores twice, which restore never plans.")
+
+    def _scale(self, estimates: Mapping[str, int]) -> int | None:
+        """What the intervals are multiplied by: by what the first program said, which may be this one."""
+        assert self._calibration is not None  # noqa: S101 -- asked for only then
+        return self._calibration.scale(estimates if self._small is None else self._estimates)
+
+    def _part(self, start: float, end: float) -> Callable[[float], None] | None:
+        """Progress of one restoring step as a share of all."""
+        progress = self._progress
+        return None if progress is None else lambda share: progress(start + share * (end - start))
+
+    def _executor(self, step: Step) -> Executor:
+        """What runs a step of ours."""
+        from restore_models.external import ExternalModel  # noqa: PLC0415 -- torch stays out of light commands
+
+        found = self._find(step)
+        assert not isinstance(found, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
+        return found

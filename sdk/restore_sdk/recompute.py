@@ -26,7 +26,7 @@ from restore_sdk.labels import label_of, training_doubts
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.plan import execute
-from restore_sdk.route_step import routing_problem
+from restore_sdk.route_step import RESTORE_SMALL, routing_problem
 
 if TYPE_CHECKING:
     from restore_manifests.schema import Body, Step
@@ -53,7 +53,7 @@ def recompute(body: Body, evidence: Evidence, result: bytes) -> Recomputation:
     operations = [step.operation for step in body.plan]
     if len(set(operations)) < len(operations):  # else a stranger's plan could enlarge without end
         return Recomputation(reason="The plan does one operation twice, which restore never plans.")
-    programs: list[Program] = []
+    programs: dict[str, Program] = {}
     try:
         executed = execute(
             body.plan, evidence.pixels, evidence.alpha, lambda step: _runner(step, body, programs)
@@ -67,12 +67,16 @@ def recompute(body: Body, evidence: Evidence, result: bytes) -> Recomputation:
         pixels_sha256=pixels_sha256(executed.samples),
         edit_sha256=pixels_sha256(edit),
         confidence_sha256=None if executed.confidence is None else pixels_sha256(executed.confidence),
-        contradicted=tuple(_contradicted(body, evidence, executed, programs[-1], statistics)),
+        contradicted=tuple(_contradicted(body, evidence, executed, programs, statistics)),
     )
 
 
 def _contradicted(
-    body: Body, evidence: Evidence, executed: Executed, program: Program, statistics: dict[str, float]
+    body: Body,
+    evidence: Evidence,
+    executed: Executed,
+    programs: dict[str, Program],
+    statistics: dict[str, float],
 ) -> Iterator[str]:
     if executed.trace != body.trace:
         yield "its trace has other hashes"
@@ -80,13 +84,14 @@ def _contradicted(
         yield problem
     if body.tool.version != version("forensic-restore"):
         return  # another version may word these differently
-    degradation = describe(executed.estimates, program.notes)
+    restoring = [programs[name] for name in (RESTORE_SMALL, "restore") if name in programs]
+    degradation = describe(executed.estimates, restoring[0].notes)
     if degradation != body.degradation:
         yield "its estimates of the degradation are others"
-    if body.label != label_of(program):
+    if body.label != label_of(*restoring):
         yield "its label is another"
     reasons = [
-        *training_doubts(program),
+        *training_doubts(*restoring),
         *abstentions(degradation, evidence.height, evidence.width),
         *calibration_doubts(executed.calibration, executed.estimates, evidence.pixels),
     ]
@@ -116,14 +121,14 @@ def _confidence_problem(body: Body, executed: Executed, reasons: list[str]) -> s
     return None
 
 
-def _runner(step: Step, body: Body, programs: list[Program]) -> Executor | ExternalModel:
+def _runner(step: Step, body: Body, programs: dict[str, Program]) -> Executor | ExternalModel:
     """What runs one recorded step: see `_executor` and `recorded_external`."""
     if step.operation == OPERATION:
         return recorded_external(step, body)
     return _executor(step, body, programs)
 
 
-def _executor(step: Step, body: Body, programs: list[Program]) -> Executor:
+def _executor(step: Step, body: Body, programs: dict[str, Program]) -> Executor:
     """The executor of one recorded step, of the very program that the record names; noted in `programs`.
 
     The name is a stranger's: only installed models are looked through, never a path.
@@ -144,7 +149,7 @@ def _executor(step: Step, body: Body, programs: list[Program]) -> Executor:
             f"The model {found.id!r} installed here is another program than the one recorded.",
             hint="Install the version of the model that the manifest names.",
         )
-    programs.append(program)
+    programs[step.operation] = program
     return make_executor(found, program, exact=step.parameters.get("arithmetic") == "exact")
 
 

@@ -95,7 +95,7 @@ def restore(
         mode: `auto` (each image gets the shipped model for its damage and the scale) or `blind` (one blind
             model for all); `guided` needs a text-guided model.
         scale: 1, 2 or 4; above 1 the image is enlarged bicubically and then restored, in mode `auto` by the
-            model for that scale if it has no noise.
+            model for that scale, and before that, unless it is clean, in its own size.
         seed: recorded; the shipped model uses no random numbers.
         guidance_scale: recorded; used by guided models only.
         model: id of an installed model or a model file; None: as `mode` says. A model made by others (extra

@@ -1,28 +1,41 @@
-"""The step of a plan that chooses the restoring model: what it records, and whether that holds.
+"""The step of a plan that chooses the restoring models: what it records, and whether that holds.
 
 A compressed picture has a noise limit of its own since 0.6. Steps of earlier records say nothing of
-compression and are judged by the noise alone.
+compression and are judged by the noise alone. Since 0.7 a picture that is to be enlarged may be restored
+before that; steps of earlier records name no model for enlarged ones and choose one model only.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from restore_manifests.schema import Body, Step
 
 if TYPE_CHECKING:
-    from restore_models.routing import Rule, Seen
+    from restore_models.routing import AnyRule, Seen
 
-__all__ = ["ROUTE", "make_route_step", "routing_problem"]
+__all__ = ["RESTORE_SMALL", "ROUTE", "make_route_step", "routing_problem"]
 
 ROUTE = "route"
-"""The step that looks at a sample of the source to choose the restoring model; it changes no pixel."""
+"""The step that looks at a sample of the source to choose the restoring models; it changes no pixel."""
+
+RESTORE_SMALL = "restore_small"
+"""The step that restores a picture in the size that it came in, before it is enlarged."""
 
 _SINCE_0_6 = ("compression_thousandths", "compressed_from_thousandths", "compressed_limit_thousandths")
+_SINCE_0_7 = ("clean_noise_thousandths", "clean_compression_thousandths")
 
 
-def make_route_step(*, router: str, program_sha256: str, arithmetic: str, rule: Rule, seen: Seen) -> Step:
+def make_route_step(*, router: str, program_sha256: str, arithmetic: str, rule: AnyRule, seen: Seen) -> Step:
     """The step, with all that the decision rests on: what `router` saw, and the rule."""
+    from restore_models.routing import EnlargingRule  # noqa: PLC0415 -- torch stays out of light commands
+
+    enlarging: dict[str, Any] = {}
+    if isinstance(rule, EnlargingRule):
+        limits = (rule.clean_noise, rule.clean_compression)
+        enlarging = {**dict(zip(_SINCE_0_7, limits, strict=True)), "enlarged": rule.enlarged}
+        rule = rule.small
     return Step(
         operation=ROUTE,
         parameters={
@@ -36,29 +49,49 @@ def make_route_step(*, router: str, program_sha256: str, arithmetic: str, rule: 
             "compressed_limit_thousandths": rule.compressed_limit,
             "below": rule.quiet,
             "otherwise": rule.noisy,
+            **enlarging,
         },
     )
 
 
 def routing_problem(body: Body, seen: Seen | None) -> str | None:
-    """What is wrong with the choice of the restoring model, `seen` being what its sample really looks like;
+    """What is wrong with the choice of the restoring models, `seen` being what the sample really looks like;
     None where it is right or there was none."""
-    from restore_models.routing import Rule  # noqa: PLC0415 -- torch stays out of light commands
+    from restore_models.routing import Choice  # noqa: PLC0415 -- torch stays out of light commands
 
     named = {step.operation: step.parameters for step in body.plan}
-    route, restored = named.get(ROUTE), named.get("restore", {})
+    route = named.get(ROUTE)
     if route is None:
         return None
     if seen is None or seen.noise != route.get("noise_thousandths"):
         return "the noise by which its model was chosen is another"
-    earlier = route.keys().isdisjoint(_SINCE_0_6)
-    if not earlier and seen.compression != route.get("compression_thousandths"):
+    if _states_compression(route) and seen.compression != route.get("compression_thousandths"):
         return "the compression by which its model was chosen is another"
+    rule = _stated_rule(route)
+    if rule is None:
+        return "the rule by which its model was chosen is none"
+    small = named.get(RESTORE_SMALL)
+    planned = Choice(str(named.get("restore", {}).get("model")), str(small.get("model")) if small else None)
+    return None if rule.choose(seen) == planned else "its model is not the one that its own rule chooses"
+
+
+def _states_compression(route: Mapping[str, Any]) -> bool:
+    return not route.keys().isdisjoint(_SINCE_0_6)
+
+
+def _stated_rule(route: Mapping[str, Any]) -> AnyRule | None:
+    """The rule that a step states; None if its limits are none."""
+    from restore_models.routing import EnlargingRule, Rule  # noqa: PLC0415 -- as above
+
     limit, start, compressed_limit = (route.get(name) for name in ("limit_thousandths", *_SINCE_0_6[1:]))
-    if earlier:
+    if not _states_compression(route):
         start, compressed_limit = 0, limit
     if type(limit) is not int or type(start) is not int or type(compressed_limit) is not int:
-        return "the rule by which its model was chosen is none"
+        return None
     rule = Rule(str(route.get("otherwise")), str(route.get("below")), limit, start, compressed_limit)
-    chosen = rule.choose(seen)
-    return None if restored.get("model") == chosen else "its model is not the one that its own rule chooses"
+    if "enlarged" not in route:
+        return rule
+    noise, compression = (route.get(name) for name in _SINCE_0_7)
+    if type(noise) is not int or type(compression) is not int:
+        return None
+    return EnlargingRule(rule, str(route["enlarged"]), noise, compression)

@@ -115,11 +115,17 @@ def calibrate(
             progress=lambda share: progress("calibrating", share),
         )
     terminal.document(found)
-    classes = found["classes"]
+    _classes(terminal, found["classes"])
+    for name, classes in found["after"].items():
+        terminal.say(f"For what {name} has restored before it is enlarged:")
+        _classes(terminal, classes)
+    _rows(terminal, {name: value for name, value in found.items() if name not in ("classes", "after")})
+    return 0
+
+
+def _classes(terminal: Terminal, classes: list[dict[str, Any]]) -> None:
     terminal.table([list(classes[0]), *([_cell(value) for value in row.values()] for row in classes)])
     terminal.say()
-    _rows(terminal, {name: value for name, value in found.items() if name != "classes"})
-    return 0
 
 
 def _cell(value: object) -> str:

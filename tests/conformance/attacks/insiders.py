@@ -173,6 +173,13 @@ _record(
     exit_code=3,
 )
 _record(
+    "insider-restores-twice",
+    "signs a plan that restores what is restored, in one size",
+    _to("plan", value=lambda p: [{**p[0], "operation": "restore_small"}, *p]),
+    *PIXELS,
+    exit_code=3,
+)
+_record(
     "insider-other-program",
     "signs a plan of another program",
     _to("plan", 0, "parameters", "program_sha256", value=ZEROS),

@@ -17,6 +17,7 @@ from restore_models.calibration import NOTE
 from restore_models.network import RestorationNet
 from restore_models.program import load_program, save_program
 from restore_models.quantise import quantise_network
+from restore_models.routing import EnlargingRule, shipped_rule
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +53,9 @@ def test_one_document_and_a_calibrated_file(
     assert main(["models", "calibrate", str(model), "--images", str(images), "--alpha", "0.2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {
-        "model", "file", "file_sha256", "program_sha256", "alpha", "delta", "images", "classes",
+        "model", "file", "file_sha256", "program_sha256", "alpha", "delta", "images", "classes", "after",
     }  # fmt: skip
+    assert found["after"] == {}
     assert (found["alpha"], found["delta"], found["images"]) == (0.2, 0.05, 2)
     assert set(found["classes"][0]) == {
         "name", "images", "pictures", "scale_64ths", "risk", "risk_upper",
@@ -69,6 +71,21 @@ def test_people_get_a_table(model: Path, images: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "scale_64ths" in out
     assert "little damage" in out
+    assert "before it is enlarged" not in out
+
+
+def test_for_enlarged_images_there_is_a_table_for_each_model_before(
+    model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = load_program(model)
+    save_program(model, replace(program, notes={**program.notes, "scale": 2}))
+    assert main(["models", "calibrate", str(model), "--images", str(images)]) == 0
+    out = capsys.readouterr().out
+    rule = shipped_rule(2)
+    assert isinstance(rule, EnlargingRule)
+    for name in rule.small.models():
+        assert f"For what {name} has restored before it is enlarged" in out
+    assert out.count("scale_64ths") == 3
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ import pytest
 from restore_manifests.errors import ModelError, UsageError
 from restore_models.calibration import (
     NOTE,
+    NOTE_AFTER,
     SCALE_LIMIT,
     CalibratedClass,
     Calibration,
+    calibrations_after,
     choose_scale,
     read_calibration,
     risk_upper_bound,
@@ -25,17 +27,23 @@ from restore_models.calibration import (
 from restore_models.calibration_images import (
     CLASSES,
     KINDS,
+    SMALL_KINDS,
     SOURCES_NAME,
     calibrate_program,
     damaged,
     measure_damaged,
     scales_needed,
+    shown_forms,
 )
+from restore_models.cascade import Cascade
 from restore_models.evaluation import evaluate_suite
 from restore_models.evaluation_images import middle
+from restore_models.evaluation_routed import EnlargingSubject
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, load_program, save_program
+from restore_models.resample import enlarge
 from restore_models.restorer import TorchRunner, interval_unit, restore_pixels
+from restore_models.routing import EnlargingRule, Rule
 
 ALPHA, DELTA = 0.3, 0.2
 
@@ -229,6 +237,55 @@ def test_calibration_keeps_the_risk_of_each_class(program: Program, tmp_path: Pa
         assert stated[name].risk_upper < ALPHA
 
 
+def test_after_another_program_only_what_that_is_given_counts_and_it_says_the_class(
+    program: Program, tmp_path: Path
+) -> None:
+    folder = _pictures(tmp_path / "set", 6)
+    enlarging = Careful(replace(program, notes={**program.notes, "scale": 2}))
+    small = Careful(program)
+    asked: list[tuple[int, ...]] = []
+
+    def given(shown: np.ndarray) -> bool:
+        asked.append(shown.shape)
+        return len(asked) % 2 == 0
+
+    options: dict[str, Any] = {"alpha": ALPHA, "delta": DELTA, "side": 31}
+    found = calibrate_program(enlarging, folder, small=small, given_to_small=given, **options)
+    assert len(asked) == 6 * len(SMALL_KINDS)
+    assert {shape[:2] for shape in asked} == {(15, 15)}  # of 31 pixels an even part, halved
+    assert sum(one.pictures for one in found.classes) == len(asked) // 2
+    assert set(found.damage) <= set(SMALL_KINDS)
+    assert found.small_program_sha256 == program.program_sha256()
+    assert found.program_sha256 == enlarging.program.program_sha256()
+
+    cascade, lone, said = Cascade(enlarging, 2, small), [], []
+    for number in range(6):
+        clean = cv2.imread(str(folder / f"{number:02}.png"), cv2.IMREAD_UNCHANGED)
+        clean = middle(clean[:, :, ::-1] if clean.ndim == 3 else clean, 31)
+        for index, form in enumerate(shown_forms(enlarging.program, clean, number, after_small=True)):
+            if (number * len(SMALL_KINDS) + index) % 2:
+                picture = measure_damaged(cascade, form.clean, form.shown)
+                assert picture.estimates == restore_pixels(small, form.shown).estimates
+                assert np.array_equal(picture.worse, enlarge(form.shown, 2))
+                lone.append(lone_pixels(form.shown))
+                said.append(picture.estimates["noise_sigma"])
+    assert found.lone_pixels == max(lone)
+    stated = [one.within["noise_sigma"] for one in found.classes if one.pictures]
+    assert (min(low for low, _ in stated), max(high for _, high in stated)) == (min(said), max(said))
+
+
+def test_lone_pixels_are_counted_in_the_small_picture(program: Program, tmp_path: Path) -> None:
+    """Enlarged, none stands alone any more: every small photograph would count as full of impulses."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert cv2.imwrite(str(folder / "noise.png"), noise)
+    enlarging = TorchRunner(replace(program, notes={**program.notes, "scale": 2}))
+    lone = calibrate_program(enlarging, folder).lone_pixels
+    assert lone
+    assert lone_pixels(enlarge(shown_small := noise[::2, ::2], 2)) == 0 < lone_pixels(shown_small)
+
+
 @pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 1.0}, {"delta": 1.5}, {"alpha": float("nan")}])
 def test_shares_that_are_none_are_refused(
     program: Program, tmp_path: Path, options: dict[str, float]
@@ -271,6 +328,29 @@ def test_a_calibration_travels_in_the_file_and_changes_no_program(program: Progr
     assert one.file_sha256 != other.file_sha256
     assert read_calibration(one) is None
     assert read_calibration(other) == calibration
+
+
+def test_calibrations_after_others_are_kept_apart(program: Program, tmp_path: Path) -> None:
+    own, first, second = (
+        _calibration(program, _class(scale_64ths=scale)).model_copy(update={"small_program_sha256": small})
+        for scale, small in ((96, None), (97, "1" * 64), (98, "2" * 64))
+    )
+    assert "small_program_sha256" not in own.to_notes()  # as before there was such a field
+    after = {"1" * 64: first.to_notes(), "2" * 64: second.to_notes()}
+    full = replace(program, notes={NOTE: own.to_notes(), NOTE_AFTER: after})
+    assert read_calibration(full) == own
+    assert read_calibration(full, "1" * 64) == first
+    assert read_calibration(full, "2" * 64) == second
+    assert read_calibration(full, "3" * 64) is None
+    assert read_calibration(replace(program, notes={NOTE: own.to_notes()}), "1" * 64) is None
+    assert calibrations_after(full) == [first, second]
+    assert calibrations_after(program) == []
+    swapped = replace(program, notes={NOTE_AFTER: {"1" * 64: second.to_notes(), "2" * 64: own.to_notes()}})
+    for small in ("1" * 64, "2" * 64):
+        with pytest.raises(ModelError, match="another program"):
+            read_calibration(swapped, small)
+    with pytest.raises(ModelError, match="another program"):
+        read_calibration(replace(program, notes={NOTE: first.to_notes()}))
 
 
 @pytest.mark.parametrize(
@@ -341,6 +421,32 @@ def test_the_suite_sets_each_class_beside_what_it_guarantees(
         assert figures["holds"] is (figures["outside"] <= 0.1)
         assert figures["outside"] < figures["outside_upper"]
     assert "alpha" in rows["everything"].to_json()
+
+
+def test_the_suite_measures_every_way_in_which_enlarged_pictures_are_restored(
+    program: Program, tmp_path: Path
+) -> None:
+    folder = _pictures(tmp_path / "set", 2)
+    enlarging = replace(program, notes={"scale": 2})
+    wide = _class("everything", scale_64ths=SCALE_LIMIT, within={})
+    own, after = (
+        _calibration(enlarging, wide).model_copy(
+            update={"small_program_sha256": small, "damage": {kind: {} for kind in kinds}}
+        )
+        for small, kinds in ((None, ("enlarged2",)), (program.program_sha256(), ("gaussian", "none")))
+    )
+    notes = {"scale": 2, NOTE: own.to_notes(), NOTE_AFTER: {program.program_sha256(): after.to_notes()}}
+    runner, first = TorchRunner(replace(program, notes=notes)), TorchRunner(program)
+    for limit, chosen in ((0, "noisy"), (10**9, "quiet")):  # all pictures go to the one or to the other
+        rule = EnlargingRule(
+            Rule("noisy", "quiet", limit, 0, limit), "last", clean_noise=-1, clean_compression=0
+        )
+        subject = EnlargingSubject(runner, {"noisy": first, "quiet": first}, rule)
+        found = evaluate_suite("calibration", folder, subject)
+        settings = [row.setting for row in found.rows]
+        assert settings[:2] == ["everything", f"after {chosen}: everything"]
+        assert len(settings) == 2 + 4
+        assert all(setting.startswith("shifted: ") for setting in settings[2:])
 
 
 def test_a_class_without_a_scale_promises_nothing(program: Program, tmp_path: Path) -> None:

@@ -11,7 +11,15 @@ from restore_models import routing, zoo
 from restore_models.program import Program, made_for_scale
 from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
-from restore_models.routing import Rule, Seen, routed_models, seen_in_sample, shipped_rule
+from restore_models.routing import (
+    Choice,
+    EnlargingRule,
+    Rule,
+    Seen,
+    routed_models,
+    seen_in_sample,
+    shipped_rule,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,16 +28,34 @@ from restore_models.routing import Rule, Seen, routed_models, seen_in_sample, sh
 def test_rule_takes_the_quiet_model_below_the_limit_only(compression: int, limit: int) -> None:
     rule = Rule("noisy", "quiet", limit=2000, compressed_from=12_000, compressed_limit=9000)
     chosen = [rule.choose(Seen(noise, compression)) for noise in (0, limit - 1, limit, 90_000)]
-    assert chosen == ["quiet", "quiet", "noisy", "noisy"]
+    assert chosen == [Choice("quiet"), Choice("quiet"), Choice("noisy"), Choice("noisy")]
+
+
+@pytest.mark.parametrize(
+    ("noise", "compression", "small"),
+    [
+        *((0, 0, None), (499, 999, None)),
+        *((500, 0, "quiet"), (2000, 0, "noisy"), (0, 1000, "quiet"), (8999, 95_000, "quiet")),
+        (9000, 95_000, "noisy"),
+    ],
+)
+def test_only_what_is_clean_is_enlarged_as_it_is(noise: int, compression: int, small: str | None) -> None:
+    first = Rule("noisy", "quiet", limit=2000, compressed_from=12_000, compressed_limit=9000)
+    rule = EnlargingRule(first, "enlarged", clean_noise=500, clean_compression=1000)
+    assert rule.choose(Seen(noise, compression)) == Choice("enlarged", small)
+    assert (rule.router, rule.models()) == ("noisy", ("noisy", "quiet", "enlarged"))
 
 
 def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> None:
     assert set(zoo.ENLARGING_MODELS) == set(FACTORS) - {1}
     for scale in FACTORS:
         rule = shipped_rule(scale)
-        assert {rule.noisy, rule.quiet} <= set(routed_models())
-        assert made_for_scale(zoo.open_model(rule.noisy, tmp_path)[1]) is None
-        assert made_for_scale(zoo.open_model(rule.quiet, tmp_path)[1]) == (scale if scale > 1 else None)
+        assert set(rule.models()) <= set(routed_models())
+        assert rule.router == zoo.DEFAULT_MODEL
+        made_for = {name: made_for_scale(zoo.open_model(name, tmp_path)[1]) for name in rule.models()}
+        last = rule.enlarged if isinstance(rule, EnlargingRule) else None
+        assert isinstance(rule, EnlargingRule) == (scale > 1)
+        assert made_for == {name: scale if name == last else None for name in rule.models()}
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,24 @@ import pytest
 import torch
 
 from restore_manifests.errors import ModelError, UsageError
-from restore_manifests.keys import Identity, create_identity
-from restore_manifests.pixels import encode_png
+from restore_manifests.keys import Identity, create_identity, load_identity
+from restore_manifests.pixels import decode_png, encode_png
 from restore_manifests.schema import Body, Step, TraceStep, parse_manifest
 from restore_models import zoo
 from restore_models.architecture import PRESETS
+from restore_models.calibration_images import SMALL_KINDS
 from restore_models.network import RestorationNet
 from restore_models.program import load_program, save_program
 from restore_models.quantise import quantise_network
+from restore_models.resample import enlarge
 from restore_models.vectors import make_vectors
 from restore_sdk import recompute as recomputing
+from restore_sdk.confidence import calibration_sha256
 from restore_sdk.evaluation import evaluate
 from restore_sdk.evidence import open_evidence
+from restore_sdk.maps import edit_map
+from restore_sdk.model_calibration import calibrate_model
+from restore_sdk.models import show_model
 from restore_sdk.recompute import recompute
 from restore_sdk.restoration import Restoration, restore
 from restore_sdk.selftest import selftest
@@ -74,10 +80,7 @@ def _body(done: Restoration) -> Body:
 
 @pytest.mark.parametrize(
     ("scale", "says_noise", "chosen"),
-    [
-        *((1, 0.0, QUIET), (2, 0.0, ENLARGES2), (4, 0.0, QUIET), (1, 1.0, NOISY), (2, 1.0, NOISY)),
-        *((1, 0.16, NOISY), (2, 0.16, ENLARGES2)),  # four levels
-    ],
+    [(1, 0.0, QUIET), (4, 0.0, QUIET), (1, 1.0, NOISY), (4, 1.0, NOISY), (1, 0.16, NOISY)],
 )
 def test_noise_decides_and_the_record_says_so(
     run: Callable[..., Restoration], scale: int, says_noise: float, chosen: str
@@ -87,11 +90,110 @@ def test_noise_decides_and_the_record_says_so(
     assert operations == ["route", *(["enlarge"] if scale > 1 else []), "restore"]
     route, restored = body.plan[0].parameters, body.plan[-1].parameters
     assert restored["model"] == chosen
-    below = {2: ENLARGES2}.get(scale, QUIET)
-    assert (route["model"], route["below"], route["otherwise"]) == (NOISY, below, NOISY)
+    assert (route["model"], route["below"], route["otherwise"]) == (NOISY, QUIET, NOISY)
     assert route["noise_thousandths"] == says_noise * 25_000
     assert [model.id for model in body.models] == ([NOISY] if chosen == NOISY else [chosen, NOISY])
     assert body.trace[0].input_sha256 == body.trace[0].output_sha256 == body.source.pixels_sha256
+
+
+@pytest.mark.parametrize(
+    ("says_noise", "says_compressed", "small"),
+    [(0.0, 0.0, None), (1.0, 0.0, NOISY), (0.0, 0.5, QUIET), (0.16, 0.5, QUIET), (1.0, 0.5, NOISY)],
+)
+def test_what_is_not_clean_is_restored_before_it_is_enlarged(
+    run: Callable[..., Restoration],
+    tmp_path: Path,
+    says_noise: float,
+    says_compressed: float,
+    small: str | None,
+) -> None:
+    done = run(says_noise, says_compressed, scale=2)
+    body = _body(done)
+    first = ["restore_small"] if small else []
+    assert [step.operation for step in body.plan] == ["route", *first, "enlarge", "restore"]
+    steps = {step.operation: step.parameters for step in body.plan}
+    assert steps["restore"]["model"] == steps["route"]["enlarged"] == ENLARGES2
+    assert [model.id for model in body.models] == list(dict.fromkeys([ENLARGES2, small or NOISY, NOISY]))
+    assert (
+        recompute(body, open_evidence(tmp_path / "picture.png"), done.result.read_bytes()).contradicted == ()
+    )
+    seen_by = {None: 0.0, NOISY: says_noise, QUIET: 0.0}[small]  # of the first that restores
+    assert body.degradation["noise_sigma"].value == pytest.approx(25 * seen_by)
+    if small:
+        assert steps["restore_small"]["model"] == small
+        in_size = restore(
+            tmp_path / "picture.png",
+            out=tmp_path / "in size",
+            identity=load_identity(tmp_path / "home", None),
+            model=small,
+        )[0]
+        assert body.trace[1].output_sha256 == in_size.pixels_sha256
+
+
+def test_intervals_after_another_model_have_a_calibration_of_their_own(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    """One that goes by what the first model said; it is made with the other, recorded, and held to."""
+    run(0.0)
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(2):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        (images / f"{index}.png").write_bytes(encode_png(pixels))
+    models = tmp_path / "home" / "models"
+    said = calibrate_model(ENLARGES2, images=images)["after"]
+    assert {name: sum(one["pictures"] for one in classes) for name, classes in said.items()} == {
+        NOISY: 0,
+        QUIET: 0,
+    }
+    _install(models, NOISY, says_noise=1.0, says_compressed=0.0, seed=1)
+    said = calibrate_model(ENLARGES2, images=images)["after"]
+    counts = {name: {one["name"]: one["pictures"] for one in classes} for name, classes in said.items()}
+    assert counts[NOISY]["strong noise"] == 2 * len(SMALL_KINDS)
+    assert sum(counts[QUIET].values()) == 0
+    assert show_model(ENLARGES2)["calibration_after"].keys() == {
+        load_program(models / f"{name}.safetensors").program_sha256() for name in (NOISY, QUIET)
+    }
+    done = restore(
+        tmp_path / "picture.png",
+        out=tmp_path / "out",
+        scale=2,
+        force=True,
+        identity=load_identity(tmp_path / "home", None),
+    )[0]
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    last = load_program(models / f"{ENLARGES2}.safetensors")
+    first = load_program(models / f"{NOISY}.safetensors")
+    assert body.plan[-1].parameters["calibration_sha256"] == calibration_sha256(last, first)
+    assert calibration_sha256(last, first) != calibration_sha256(last)
+    (finding,) = (finding for finding in body.findings if finding.checker == "calibration")
+    assert (finding.details["class"], finding.details["images"]) == ("strong noise", 2)
+    assert recompute(body, evidence, result).contradicted == ()
+    restored = body.plan[-1].model_copy(
+        update={"parameters": {**body.plan[-1].parameters, "calibration_sha256": calibration_sha256(last)}}
+    )
+    forged = body.model_copy(update={"plan": [*body.plan[:-1], restored]})
+    found = recompute(forged, evidence, result)
+    assert found.pixels_sha256 is None
+    assert "another calibration" in (found.reason or "")
+
+
+def test_the_edit_map_compares_with_the_source_enlarged(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    """Not with what was restored before it was enlarged: that would hide half of the change."""
+    run(1.0, scale=2)
+    _spoil(tmp_path / "home" / "models" / f"{NOISY}.safetensors", 0.4)
+    done = restore(
+        tmp_path / "picture.png",
+        out=tmp_path / "out",
+        scale=2,
+        force=True,
+        identity=load_identity(tmp_path / "home", None),
+    )[0]
+    source, result = decode_png((tmp_path / "picture.png").read_bytes()), decode_png(done.result.read_bytes())
+    expected, _ = edit_map(enlarge(source, 2), result)
+    assert np.array_equal(decode_png(done.edit_map.read_bytes()), expected)
 
 
 @pytest.mark.parametrize(
@@ -160,15 +262,43 @@ def test_verify_decides_again(
         assert any(expected in problem for problem in found.contradicted), (expected, found)
 
 
+def test_verify_decides_again_what_is_clean(run: Callable[..., Restoration], tmp_path: Path) -> None:
+    evidence = open_evidence(tmp_path / "picture.png")
+    for says in (0.0, 0.02):  # nothing, and half a level of noise with one point of compression
+        done = run(says, says, scale=2)
+        body, result = _body(done), done.result.read_bytes()
+        assert "restore_small" not in [step.operation for step in body.plan]
+        assert recompute(body, evidence, result).contradicted == ()
+        for name, value, expected in (
+            ("clean_noise_thousandths", 0, "not the one that its own rule chooses"),
+            ("clean_compression_thousandths", 0, "not the one that its own rule chooses"),
+            ("clean_noise_thousandths", None, "the rule by which its model was chosen is none"),
+            ("clean_compression_thousandths", 1.5, "the rule by which its model was chosen is none"),
+            ("enlarged", QUIET, "not the one that its own rule chooses"),
+        ):
+            route = body.plan[0].model_copy(update={"parameters": {**body.plan[0].parameters, name: value}})
+            forged = body.model_copy(update={"plan": [route, *body.plan[1:]]})
+            found = recompute(forged, evidence, result)
+            assert any(expected in problem for problem in found.contradicted), (name, found)
+
+
 def test_plan_that_chooses_late_is_not_followed(run: Callable[..., Restoration], tmp_path: Path) -> None:
-    done = run(0.0, scale=2)
+    done = run(1.0, scale=2)
     body = _body(done)
-    plan: list[Step] = [body.plan[1], body.plan[0], body.plan[2]]
-    trace: list[TraceStep] = [body.trace[1], body.trace[0], body.trace[2]]
-    late = body.model_copy(update={"plan": plan, "trace": trace})
-    found = recomputing.recompute(late, open_evidence(tmp_path / "picture.png"), done.result.read_bytes())
-    assert found.pixels_sha256 is None
-    assert "chooses a model late" in (found.reason or "")
+    route, small, enlarged, restored = range(4)
+    for order, expected in (
+        ((small, route, enlarged, restored), "chooses a model late"),
+        ((route, enlarged, small, restored), "restores the small picture late"),
+        ((route, small, restored, enlarged), "restores twice in one size"),
+        ((route, small, restored), "restores twice in one size"),
+        ((route, small, enlarged), "restores nothing"),
+    ):
+        plan: list[Step] = [body.plan[index] for index in order]
+        trace: list[TraceStep] = [body.trace[index] for index in order]
+        late = body.model_copy(update={"plan": plan, "trace": trace})
+        found = recomputing.recompute(late, open_evidence(tmp_path / "picture.png"), done.result.read_bytes())
+        assert found.pixels_sha256 is None
+        assert expected in (found.reason or "")
 
 
 @pytest.mark.parametrize("suite", ["gaussian", "jpeg", "estimate"])
@@ -208,6 +338,11 @@ def test_an_evaluation_enlarges_by_the_model_for_the_scale(
     four_times = [row for row in evaluate("sr", images=images, model=QUIET)["rows"] if row["setting"] == "x4"]
     assert found["rows"] == [*twice, *four_times]
     assert f"{ENLARGES2} restored 1, {QUIET} restored 1" in found["notes"][0]
+    run(1.0)
+    _spoil(tmp_path / "home" / "models" / f"{NOISY}.safetensors", 0.2)
+    noisy = evaluate("sr", images=images)
+    assert noisy["rows"][0]["psnr"] != twice[0]["psnr"]
+    assert f"{NOISY} then {ENLARGES2} restored 1" in noisy["notes"][0]
 
 
 def _spoil(path: Path, strength: float) -> None:

@@ -1,0 +1,165 @@
+"""Where the limits of the route belong: what each way to restore gains, by damage and by what is seen.
+
+    python benchmarks/route_limits.py --images DIR [--scale 1] [--most 8]
+
+The middle of each picture (clean, evenly chosen among those there are) is reduced where `--scale` enlarges,
+gets Gaussian noise and JPEG compression as an 8-bit file holds them, is cut beside the grid of blocks, and is
+restored in every way that `restore_models.routing.shipped_rule` chooses among: by the blind or the quiet
+model, or, enlarged, by the model for the scale alone and after either of the two. Gains are in dB over what
+was shown, enlarged bicubically where it is. Beside the shipped rule stand the same with other limits, and the
+best way for every single picture, which no rule can beat. Prints one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restore_models.cascade import Cascade
+from restore_models.degradations import FloatImage, gaussian_noise, jpeg, quantise, reduce_bicubic
+from restore_models.evaluation_images import Image8, middle, read_images
+from restore_models.evaluation_protocol import as_float, levels_like, quality
+from restore_models.resample import FACTORS
+from restore_models.restorer import TorchRunner
+from restore_models.routing import AnyRule, Choice, Rule, Seen, seen_in_sample, shipped_rule
+from restore_models.zoo import open_model
+
+NOISE = (0, 1, 2, 3, 5, 8, 12, 20)
+QUALITY = (10, 40, 60, 80, 90, 95, None)
+LIMITS = (0, 500, 1000, 1500, 2000, 3000, 4000, 6000, 9000, 12_000, 20_000)
+_BESIDE = 3
+"""Rows and columns that are cut off after compression."""
+
+Ways = dict[Choice, Cascade]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One damaged picture: how, what was seen of it, and what each way gains, in dB."""
+
+    noise: int
+    quality: int | None
+    seen: Seen
+    gains: dict[Choice, float]
+
+
+def ways(rule: AnyRule, scale: int) -> Ways:
+    """All that a rule chooses among."""
+    runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
+    if isinstance(rule, Rule):
+        return {Choice(name): Cascade(runner) for name, runner in runners.items()}
+    last = runners[rule.enlarged]
+    after = {Choice(rule.enlarged, name): Cascade(last, scale, runners[name]) for name in rule.small.models()}
+    return {Choice(rule.enlarged): Cascade(last, scale), **after}
+
+
+def damaged(small: FloatImage, noise: int, coded: int | None) -> FloatImage:
+    """As an 8-bit file holds it."""
+    noisy = quantise(gaussian_noise(small, noise, np.random.default_rng([1, noise])))
+    return noisy if coded is None else jpeg(noisy, coded)
+
+
+def measure(clean: Image8, scale: int, router: TorchRunner, all_ways: Ways) -> Iterator[Case]:
+    """All damage to one picture that can be divided by `scale`, (height, width, 3)."""
+    small = as_float(clean) if scale == 1 else quantise(reduce_bicubic(as_float(clean), scale))
+    truth = clean[_BESIDE * scale :, _BESIDE * scale :]
+    for noise, coded in ((noise, coded) for noise in NOISE for coded in QUALITY):
+        if scale == 1 and not noise and coded is None:
+            continue  # nothing is wrong, and PSNR has no end
+        shown = np.ascontiguousarray(levels_like(damaged(small, noise, coded), clean)[_BESIDE:, _BESIDE:])
+        gains = {}
+        for way, cascade in all_ways.items():
+            given = cascade.enlarged(shown)
+            after, _, before, _ = quality(truth, cascade.restore(shown).pixels, given)
+            gains[way] = after - before
+        yield Case(noise, coded, seen_in_sample(router, shown), gains)
+
+
+def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
+    """The rule with one of its limits moved, and both limits of what is clean."""
+    if isinstance(rule, Rule):
+        return {
+            "by noise alone": {str(n): replace(rule, limit=n, compressed_limit=n) for n in LIMITS},
+            "limit": {str(n): replace(rule, limit=n) for n in LIMITS},
+            "compressed_limit": {str(n): replace(rule, compressed_limit=n) for n in LIMITS},
+            "compressed_from": {str(n): replace(rule, compressed_from=n) for n in LIMITS},
+        }
+    small = others(rule.small)
+    clean = {f"{n}, {c}": replace(rule, clean_noise=n, clean_compression=c) for n in LIMITS for c in LIMITS}
+    moved = {
+        f"small {name}": {n: replace(rule, small=one) for n, one in rules.items() if isinstance(one, Rule)}
+        for name, rules in small.items()
+    }
+    return {"clean_noise, clean_compression": clean, **moved}
+
+
+def summary(cases: list[Case], rule: AnyRule) -> dict[str, Any]:
+    """Means over all cases, and by damage."""
+
+    def mean(these: list[Case], gain: Callable[[Case], float]) -> float:
+        return round(float(np.mean([gain(case) for case in these])), 3)
+
+    def by(one: AnyRule) -> Callable[[Case], float]:
+        return lambda case: case.gains[one.choose(case.seen)]
+
+    def alone(these: list[Case]) -> dict[str, float]:
+        return {_named(way): mean(these, lambda case, way=way: case.gains[way]) for way in cases[0].gains}
+
+    def row(noise: int, coded: int | None, these: list[Case]) -> dict[str, Any]:
+        return {
+            "noise": noise,
+            "quality": coded,
+            "noise_seen": float(np.median([case.seen.noise for case in these])) / 1000,
+            "compression_seen": float(np.median([case.seen.compression for case in these])) / 1000,
+            **alone(these),
+            "rule": mean(these, by(rule)),
+        }
+
+    groups: dict[tuple[int, int | None], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.noise, case.quality), []).append(case)
+    return {
+        "cases": len(cases),
+        "rule": mean(cases, by(rule)),
+        "best each time": mean(cases, lambda case: max(case.gains.values())),
+        "always": alone(cases),
+        **{
+            name: {n: mean(cases, by(one)) for n, one in rules.items()}
+            for name, rules in others(rule).items()
+        },
+        "by damage": [row(*damage, these) for damage, these in groups.items()],
+    }
+
+
+def _named(way: Choice) -> str:
+    return " then ".join(name for name in (way.small, way.model) if name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, help="folder of clean photographs")
+    parser.add_argument("--scale", type=int, choices=FACTORS, default=1)
+    parser.add_argument("--most", type=int, default=8, help="how many of them")
+    parser.add_argument("--side", type=int, default=264, help="of the middle that is taken, in pixels")
+    given = parser.parse_args()
+    pictures = [image for _, image in read_images(given.images) if image.ndim == 3]
+    rule = shipped_rule(given.scale)
+    all_ways = ways(rule, given.scale)
+    router = TorchRunner(open_model(rule.router, Path("none"))[1])
+    cases: list[Case] = []
+    for clean in pictures[:: max(1, len(pictures) // given.most)][: given.most]:
+        height, width = (min(size, given.side) // given.scale * given.scale for size in clean.shape[:2])
+        cases += measure(middle(clean, given.side)[:height, :width], given.scale, router, all_ways)
+    print(json.dumps({"scale": given.scale, **summary(cases, rule)}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The benchmark behind the limits of the route: means of what each way gains, by any rule."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from restore_manifests.pixels import encode_png
+from restore_models.routing import Choice, EnlargingRule, Rule, Seen
+from restore_sdk.models import list_models
+
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "route_limits.py"
+SMALL = Rule("noisy", "quiet", limit=1000, compressed_from=15_000, compressed_limit=9000)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("route_limits", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["route_limits"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_rule_gains_what_the_ways_gain_that_it_chooses(script: ModuleType) -> None:
+    alone, noisy, quiet = Choice("last"), Choice("last", "noisy"), Choice("last", "quiet")
+    cases = [
+        script.Case(0, None, Seen(0, 0), {alone: 3.0, noisy: 1.0, quiet: 2.0}),
+        script.Case(0, 40, Seen(3000, 40_000), {alone: -1.0, noisy: 0.5, quiet: 1.5}),
+        script.Case(8, None, Seen(8000, 0), {alone: -2.0, noisy: 4.0, quiet: 0.0}),
+    ]
+    rule = EnlargingRule(SMALL, "last", clean_noise=2000, clean_compression=4000)
+    found = script.summary(cases, rule)
+    assert found["rule"] == found["best each time"] == round((3.0 + 1.5 + 4.0) / 3, 3)
+    always = {"last": 0.0, "noisy then last": round(5.5 / 3, 3), "quiet then last": round(3.5 / 3, 3)}
+    assert found["always"] == always
+    clean = found["clean_noise, clean_compression"]
+    assert clean["2000, 4000"] == found["rule"]
+    assert clean["9000, 4000"] == round((3.0 + 1.5 - 2.0) / 3, 3)  # noise of 8 levels is enlarged as it is
+    assert clean["0, 0"] == round((2.0 + 1.5 + 4.0) / 3, 3)
+    assert found["small compressed_limit"]["2000"] == round((3.0 + 0.5 + 4.0) / 3, 3)
+    assert [(row["noise"], row["quality"], row["rule"]) for row in found["by damage"]] == [
+        (0, None, 3.0),
+        (0, 40, 1.5),
+        (8, None, 4.0),
+    ]
+
+
+def test_limits_of_pictures_in_their_size(script: ModuleType) -> None:
+    cases = [
+        script.Case(2, None, Seen(1500, 0), {Choice("noisy"): 1.0, Choice("quiet"): 0.0}),
+        script.Case(0, 40, Seen(3000, 40_000), {Choice("noisy"): 0.5, Choice("quiet"): 1.0}),
+    ]
+    found = script.summary(cases, SMALL)
+    assert found["rule"] == 1.0
+    assert found["limit"]["2000"] == 0.5
+    assert found["by noise alone"]["2000"] == 0.25
+    assert found["compressed_from"]["0"] == 0.5
+
+
+@pytest.mark.skipif(not any(model["shipped"] for model in list_models()), reason="no weights are shipped")
+@pytest.mark.parametrize(("scale", "ways"), [(1, 2), (4, 3)])
+def test_it_restores_in_every_way(
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    scale: int,
+    ways: int,
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    pixels = np.random.default_rng(1).integers(90, 120, (50, 66, 3)).astype(np.uint8)
+    (images / "picture.png").write_bytes(encode_png(pixels))
+    monkeypatch.setattr(script, "NOISE", (0, 8))
+    monkeypatch.setattr(script, "QUALITY", (40, None))
+    monkeypatch.setattr(sys, "argv", ["x", "--images", str(images), "--scale", str(scale), "--side", "48"])
+    assert script.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["always"]) == ways
+    assert found["cases"] == (3 if scale == 1 else 4)  # undamaged in its size, nothing can be gained
+    assert max(found["rule"], *found["always"].values()) <= found["best each time"]
