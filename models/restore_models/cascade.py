@@ -1,7 +1,8 @@
 """Two programs one after the other: a picture restored as it came, enlarged, and restored again.
 
 Networks for enlarged pictures know clean ones: they sharpen noise and the remains of compression. What takes
-those away works best before enlarging, where a pixel of the file is a pixel of the picture.
+those away works best before enlarging, where a pixel of the file is a pixel of the picture. The second knows
+nothing of the errors of the first, so that its interval is widened by that of the first.
 """
 
 from __future__ import annotations
@@ -10,13 +11,42 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from restore_models.program import Program
 from restore_models.resample import enlarge
-from restore_models.restorer import Executor, Integers, Restored, restore_pixels
+from restore_models.restorer import Executor, Integers, Restored, interval_unit, restore_pixels
 
-__all__ = ["Cascade"]
+__all__ = ["Cascade", "EarlierInterval"]
+
+_MOST = 1 << 24
+"""What a value of an interval is cut at, see `restore_pixels`."""
+
+
+class EarlierInterval:
+    """The interval that a program states for a small picture, to widen that of the enlarged one by."""
+
+    def __init__(self, program: Program, height: int, width: int) -> None:
+        """Of `program`, for a picture of that size before it is enlarged."""
+        self._unit = interval_unit(program)
+        self._values = np.zeros((6, height, width), np.int32)
+
+    def keep(self, rows: slice, columns: slice, interval: Integers) -> None:
+        """What `restore_pixels` wants as `watch`, for the small picture."""
+        self._values[:, rows, columns] = interval
+
+    def enlarged(self, program: Program, scale: int) -> Callable[[slice, slice], Integers]:
+        """What `restore_pixels` wants as `added`, for the picture that `program` restores, `scale` times as
+        large: each value in every pixel that was made of one, rounded up to that program's unit."""
+        unit = interval_unit(program)
+
+        def added(rows: slice, columns: slice) -> Integers:
+            y, x = (np.arange(part.start, part.stop) // scale for part in (rows, columns))
+            values = self._values[:, y[:, None], x[None, :]].astype(np.int64)
+            return np.minimum(-(-values * unit // self._unit), _MOST).astype(np.int32)
+
+        return added
 
 
 @dataclass(frozen=True)
@@ -44,10 +74,16 @@ class Cascade:
 
         Args:
             pixels: uint8 or uint16, (height, width[, 3]), sRGB-encoded.
-            watch: is told the interval of the last program, see `restore_pixels`.
+            watch: is told the interval, of both programs together, see `restore_pixels`.
         """
         if self.small is None:
             return restore_pixels(self.executor, self.enlarged(pixels), watch=watch)
-        first = restore_pixels(self.small, pixels)
-        found = restore_pixels(self.executor, self.enlarged(first.pixels), watch=watch)
+        earlier = EarlierInterval(self.small.program, *pixels.shape[:2])
+        first = restore_pixels(self.small, pixels, watch=earlier.keep)
+        found = restore_pixels(
+            self.executor,
+            self.enlarged(first.pixels),
+            added=earlier.enlarged(self.program, self.scale),
+            watch=watch,
+        )
         return replace(found, estimates=first.estimates)

@@ -78,6 +78,7 @@ def restore_pixels(
     *,
     tile: int | None = DEFAULT_TILE,
     interval_scale: Callable[[Mapping[str, int]], int | None] | None = None,
+    added: Callable[[slice, slice], Integers] | None = None,
     watch: Callable[[slice, slice, Integers], None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Restored:
@@ -89,8 +90,10 @@ def restore_pixels(
         tile: side of a tile, a multiple of the program's `multiple`; None: the whole image at once.
         interval_scale: gives, from the estimates, what the learned interval is multiplied by, in 64ths, as
             `calibration.Calibration.scale` does; None, or where it gives None: the interval as learned.
-        watch: called for each tile with its rows, its columns and the program's interval there, (6, height,
-            width), three channels below and three above in units of 1 / `interval_unit` 8-bit levels.
+        added: gives for the rows and columns of a tile what is added to the program's interval there, as
+            `watch` is told it, each value at most 2^24.
+        watch: called for each tile with its rows, its columns and the interval there, (6, height, width),
+            three channels below and three above in units of 1 / `interval_unit` 8-bit levels.
         progress: called with the finished share, 0 to 1.
 
     Raises:
@@ -113,7 +116,9 @@ def restore_pixels(
         residual = _crop(outputs["residual"], inner, part.shape[:2])
         result[rows, columns] = _apply(part, residual, program)
         interval = _crop(outputs["interval"], inner, part.shape[:2])
-        reach[rows, columns] = interval.sum(axis=0)  # six values below 2^24
+        if added is not None:
+            interval = interval + added(rows, columns)
+        reach[rows, columns] = interval.sum(axis=0)  # six or twelve values, none above 2^24
         if watch is not None:
             watch(rows, columns, interval)
         said = _cells(outputs["estimate"], program, inner, part.shape[:2])

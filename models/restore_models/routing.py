@@ -46,12 +46,11 @@ COMPRESSED_FROM = 15_000
 COMPRESSED_LIMIT = 9000
 """`NOISE_LIMIT` for compressed images, whose remains of texture are seen as noise."""
 
-CLEAN_NOISE = {2: 2000, 4: 1000}
-"""By scale: with less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged
-as it is."""
+CLEAN_NOISE = 2000
+"""With less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged as it is."""
 
-CLEAN_COMPRESSION = {2: 8000, 4: 2000}
-"""By scale, as `COMPRESSED_FROM`: see `CLEAN_NOISE`."""
+CLEAN_COMPRESSION = 8000
+"""As `COMPRESSED_FROM`: see `CLEAN_NOISE`."""
 
 _SIDE = 128
 """Side of a tile of the sample in pixels."""
@@ -147,7 +146,7 @@ def shipped_rule(scale: int = 1) -> AnyRule:
     rule = Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, NOISE_LIMIT, COMPRESSED_FROM, COMPRESSED_LIMIT)
     if scale not in zoo.ENLARGING_MODELS:
         return rule
-    return EnlargingRule(rule, zoo.ENLARGING_MODELS[scale], CLEAN_NOISE[scale], CLEAN_COMPRESSION[scale])
+    return EnlargingRule(rule, zoo.ENLARGING_MODELS[scale], CLEAN_NOISE, CLEAN_COMPRESSION)
 
 
 def routed_models() -> list[str]:

@@ -36,6 +36,10 @@ CONFIDENCE_METHOD = (
     "Width of the network's learned 5 % to 95 % quantile interval (pinball loss), mean of the channels, "
     "in half 8-bit levels, clipped at 255."
 )
+_SUMMED = (
+    " Two networks restored, one before enlarging and one after it: the interval is the sum of both, that "
+    "of the first enlarged by repeating its values."
+)
 NO_GUARANTEE = "None: the quantiles were learned, not calibrated on independent images."
 _PARAMETER = "calibration_sha256"
 _QUANTITIES = {
@@ -122,15 +126,18 @@ def _above(calibration: Calibration, estimates: Mapping[str, int]) -> list[str]:
     return [f"its {names} {verb} above all that the intervals of its class ({found.name}) were calibrated on"]
 
 
-def confidence_method(calibration: Calibration | None, estimates: Mapping[str, int]) -> str:
-    """How the confidence map of a picture was computed."""
+def confidence_method(
+    calibration: Calibration | None, estimates: Mapping[str, int], *, summed: bool = False
+) -> str:
+    """How the confidence map of a picture was computed; `summed`: of the intervals of two networks."""
     scale = calibration.scale(estimates) if calibration else None
+    end = _SUMMED if summed else ""
     if scale is None:
-        return CONFIDENCE_METHOD
+        return CONFIDENCE_METHOD + end
     return (
         "Width of the interval round each sample: the network's learned 5 % to 95 % quantile interval "
         f"(pinball loss) times {scale}/64, and half an 8-bit level on each side; mean of the channels, in "
-        "half 8-bit levels, clipped at 255."
+        f"half 8-bit levels, clipped at 255.{end}"
     )
 
 

@@ -22,6 +22,7 @@ from restore_sdk.external_step import run_external
 
 if TYPE_CHECKING:
     from restore_models.calibration import Calibration
+    from restore_models.cascade import EarlierInterval
     from restore_models.external import ExternalModel
     from restore_models.restorer import Executor
     from restore_models.routing import Seen
@@ -121,6 +122,8 @@ class _Run:
         self._progress = progress
         self._seen = seen
         self._small: Executor | None = None
+        self._earlier: EarlierInterval | None = None
+        self._factor = 1
         self._estimates: dict[str, int] = {}
         self._confidence: NDArray[np.uint8] | None = None
         self._calibration: Calibration | None = None
@@ -169,12 +172,16 @@ class _Run:
             self._seen = seen_in_sample(self._executor(step), self._pixels)
 
     def _restore_small(self, step: Step) -> None:
-        from restore_models.restorer import restore_pixels  # noqa: PLC0415 -- as above
+        from restore_models.cascade import EarlierInterval  # noqa: PLC0415 -- as above
+        from restore_models.restorer import restore_pixels  # noqa: PLC0415
 
         if self._pixels is not self._evidence:
             raise ManifestError("The plan restores the small picture late, which restore never plans.")
         self._small = self._executor(step)
-        restored = restore_pixels(self._small, self._pixels, progress=self._part(0, _SMALL_SHARE))
+        self._earlier = EarlierInterval(self._small.program, *self._pixels.shape[:2])
+        restored = restore_pixels(
+            self._small, self._pixels, watch=self._earlier.keep, progress=self._part(0, _SMALL_SHARE)
+        )
         self._pixels, self._estimates = restored.pixels, restored.estimates
 
     def _enlarge(self, step: Step) -> None:
@@ -183,6 +190,7 @@ class _Run:
         factor = step.parameters.get("factor")
         if not isinstance(factor, int) or factor not in FACTORS or self._restored:
             raise ManifestError(f"The plan enlarges by {factor!r}, which this version does not know.")
+        self._factor = factor
         self._before = enlarge(self._evidence, factor)
         self._pixels = self._before if self._small is None else enlarge(self._pixels, factor)
         self._alpha = None if self._alpha is None else enlarge(self._alpha, factor)
@@ -200,6 +208,7 @@ class _Run:
             executor,
             self._pixels,
             interval_scale=self._scale if self._calibration else None,
+            added=self._earlier.enlarged(executor.program, self._factor) if self._earlier else None,
             progress=self._part(_SMALL_SHARE if small else 0, 1),
         )
         self._pixels, self._confidence = restored.pixels, restored.interval

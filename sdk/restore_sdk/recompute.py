@@ -26,7 +26,7 @@ from restore_sdk.labels import label_of, training_doubts
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.plan import execute
-from restore_sdk.route_step import RESTORE_SMALL, routing_problem
+from restore_sdk.route_step import RESTORE_SMALL, restores_before_enlarging, routing_problem
 
 if TYPE_CHECKING:
     from restore_manifests.schema import Body, Step
@@ -115,7 +115,8 @@ def _confidence_problem(body: Body, executed: Executed, reasons: list[str]) -> s
     finding = calibration_finding(*said, reasons)
     if stated != ([finding] if finding else []):
         return "the figures of its calibration are others"
-    texts = confidence_method(*said), confidence_guarantee(*said, reasons)
+    summed = restores_before_enlarging(body.plan)
+    texts = confidence_method(*said, summed=summed), confidence_guarantee(*said, reasons)
     if recorded is not None and (recorded.method, recorded.guarantee) != texts:
         return "what its confidence map guarantees is another"
     return None

@@ -7,7 +7,7 @@ before that; steps of earlier records name no model for enlarged ones and choose
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.schema import Body, Step
@@ -15,7 +15,7 @@ from restore_manifests.schema import Body, Step
 if TYPE_CHECKING:
     from restore_models.routing import AnyRule, Seen
 
-__all__ = ["RESTORE_SMALL", "ROUTE", "make_route_step", "routing_problem"]
+__all__ = ["RESTORE_SMALL", "ROUTE", "make_route_step", "restores_before_enlarging", "routing_problem"]
 
 ROUTE = "route"
 """The step that looks at a sample of the source to choose the restoring models; it changes no pixel."""
@@ -52,6 +52,11 @@ def make_route_step(*, router: str, program_sha256: str, arithmetic: str, rule: 
             **enlarging,
         },
     )
+
+
+def restores_before_enlarging(plan: Sequence[Step]) -> bool:
+    """Whether two networks restore, one of them the small picture."""
+    return any(step.operation == RESTORE_SMALL for step in plan)
 
 
 def routing_problem(body: Body, seen: Seen | None) -> str | None:

@@ -18,9 +18,10 @@ from restore_models import zoo
 from restore_models.architecture import PRESETS
 from restore_models.calibration_images import SMALL_KINDS
 from restore_models.network import RestorationNet
-from restore_models.program import load_program, save_program
+from restore_models.program import Program, load_program, save_program
 from restore_models.quantise import quantise_network
 from restore_models.resample import enlarge
+from restore_models.restorer import TorchRunner, interval_unit, restore_pixels
 from restore_models.vectors import make_vectors
 from restore_sdk import recompute as recomputing
 from restore_sdk.confidence import calibration_sha256
@@ -169,6 +170,8 @@ def test_intervals_after_another_model_have_a_calibration_of_their_own(
     (finding,) = (finding for finding in body.findings if finding.checker == "calibration")
     assert (finding.details["class"], finding.details["images"]) == ("strong noise", 2)
     assert recompute(body, evidence, result).contradicted == ()
+    assert body.maps.confidence is not None
+    assert "the sum of both" in body.maps.confidence.method
     restored = body.plan[-1].model_copy(
         update={"parameters": {**body.plan[-1].parameters, "calibration_sha256": calibration_sha256(last)}}
     )
@@ -176,6 +179,30 @@ def test_intervals_after_another_model_have_a_calibration_of_their_own(
     found = recompute(forged, evidence, result)
     assert found.pixels_sha256 is None
     assert "another calibration" in (found.reason or "")
+
+
+def test_the_confidence_map_is_of_both_intervals(run: Callable[..., Restoration], tmp_path: Path) -> None:
+    """What the first program is unsure of, the second takes for granted: both widths count."""
+    done = run(1.0, scale=2)
+    models = tmp_path / "home" / "models"
+    first, last = (TorchRunner(load_program(models / f"{name}.safetensors")) for name in (NOISY, ENLARGES2))
+    source, width = decode_png((tmp_path / "picture.png").read_bytes()), np.zeros((140, 180))
+    kept: dict[str, np.ndarray] = {"first": np.zeros((70, 90)), "last": width}
+
+    def keeper(name: str, program: Program) -> Callable[[slice, slice, np.ndarray], None]:
+        def keep(rows: slice, columns: slice, interval: np.ndarray) -> None:
+            kept[name][rows, columns] = interval.sum(axis=0) / 3 / interval_unit(program)
+
+        return keep
+
+    small = restore_pixels(first, source, watch=keeper("first", first.program)).pixels
+    restore_pixels(last, enlarge(small, 2), watch=keeper("last", last.program))
+    both = kept["last"] + kept["first"].repeat(2, axis=0).repeat(2, axis=1)
+    assert done.confidence_map is not None
+    drawn = decode_png(done.confidence_map.read_bytes()).astype(float)
+    assert kept["first"].max() > 0
+    # half levels, rounded to whole ones; each value of the first rounded up to the unit of the last
+    assert np.abs(drawn - np.minimum(2 * both, 255)).max() <= 0.5 + 4 / interval_unit(last.program)
 
 
 def test_the_edit_map_compares_with_the_source_enlarged(
