@@ -43,6 +43,7 @@ from restore_models.restorer import Executor, Integers, interval_unit
 
 __all__ = [
     "CLASSES",
+    "CLASSES_AFTER",
     "ENLARGED_KINDS",
     "KINDS",
     "SMALL_KINDS",
@@ -78,7 +79,7 @@ SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""
 ENLARGED_KINDS = ("enlarged2", "enlarged4", "worn_enlarged2", "worn_enlarged4")
 """What a program for enlarged images is calibrated on, of which those of its scale."""
-SMALL_KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "mixed", "blur", "none")
+SMALL_KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "mixed", "reduced_mixed", "soft")
 """What happens to a reduced picture that another program restores before it is enlarged."""
 CLASSES: tuple[tuple[str, dict[str, int]], ...] = (
     ("reduction", {"scale_log2": 500}),
@@ -92,7 +93,18 @@ CLASSES: tuple[tuple[str, dict[str, int]], ...] = (
 """Names and lower limits in thousandths of the estimate head's units, in the order in which they are tried: a
 halving's half, half a pixel, 3 and 20 levels of noise, 15 points of quality."""
 
+CLASSES_AFTER: tuple[tuple[str, dict[str, int]], ...] = (
+    ("blur", {"blur_sigma": 500}),
+    ("mixed", {"noise_sigma": 120, "jpeg_loss": 300}),
+    ("strong noise", {"noise_sigma": 800}),
+    ("compression", {"jpeg_loss": 160}),
+    ("noise", {}),
+)
+"""As `CLASSES`, where another program restores before enlarging: clean pictures are not among them."""
+
 _SEED = 31
+_ALL_KINDS = (*KINDS, *ENLARGED_KINDS, "soft")
+"""By its place here a kind of damage has its random numbers."""
 
 Shares = NDArray[np.float64]
 
@@ -157,14 +169,14 @@ def _small(clean: Image8, scale: int, kind: str, number: int) -> tuple[Image8, A
     if kind not in ENLARGED_KINDS:
         small = reduce_bicubic(as_float(clean), scale)
         return damaged(levels_like(small, clean), kind, number)
-    rng = np.random.default_rng([_SEED, number, (*KINDS, *ENLARGED_KINDS).index(kind)])
+    rng = np.random.default_rng([_SEED, number, _ALL_KINDS.index(kind)])
     small, applied = small_picture(as_float(clean), scale, rng, worn=kind.startswith("worn"))
     return levels_like(small, clean), applied
 
 
 def damaged(clean: Image8, kind: str, number: int) -> tuple[Image8, Applied]:
     """`clean` after one kind of damage, the strength drawn by the image's `number` in its set."""
-    rng = np.random.default_rng([_SEED, number, (*KINDS, *ENLARGED_KINDS).index(kind)])
+    rng = np.random.default_rng([_SEED, number, _ALL_KINDS.index(kind)])
     image = as_float(clean)
     # `degrade` shifts some pictures of this kind, for training; against their truth they cannot be measured.
     worse, applied = _compressed(image, rng) if kind == "jpeg" else degrade(image, rng, {kind: 1.0})
@@ -279,8 +291,8 @@ def calibrate_program(
             raise UsageError(f"The {name} of {value} is no share.", hint="Give a number between 0 and 1.")
     images = _images(folder)
     cascade = Cascade(executor, made_for_scale(executor.program) or 1, small)
-    empty = _calibration(cascade, alpha, delta, side, [], {}, {name: _Tally() for name, _ in CLASSES}, 0)
-    tallies = {name: _Tally() for name, _ in CLASSES}
+    tallies = {name: _Tally() for name, _ in _classes(cascade)}
+    empty = _calibration(cascade, alpha, delta, side, [], {}, tallies, 0)
     drawn: dict[str, list[Applied]] = {}
     lone = 0
     for number, (_, clean) in enumerate(images):
@@ -314,10 +326,14 @@ def _calibration(
         delta=delta,
         side=side,
         damage={kind: _range(applied) for kind, applied in sorted(drawn.items())},
-        classes=tuple(_class(name, least, tallies[name], alpha, delta) for name, least in CLASSES),
+        classes=tuple(_class(name, least, tallies[name], alpha, delta) for name, least in _classes(cascade)),
         images=tuple(images),
         lone_pixels=lone,
     )
+
+
+def _classes(cascade: Cascade) -> tuple[tuple[str, dict[str, int]], ...]:
+    return CLASSES if cascade.small is None else CLASSES_AFTER
 
 
 def _class(name: str, least: dict[str, int], tally: _Tally, alpha: float, delta: float) -> CalibratedClass:
