@@ -3,11 +3,11 @@
     python benchmarks/route_limits.py --images DIR [--scale 1] [--most 8]
 
 The middle of each picture (clean, evenly chosen among those there are) is reduced where `--scale` enlarges,
-gets Gaussian noise and JPEG compression as an 8-bit file holds them, is cut beside the grid of blocks, and is
-restored in every way that `restore_models.routing.shipped_rule` chooses among: by the blind or the quiet
-model, or, enlarged, by the model for the scale alone and after either of the two. Gains are in dB over what
-was shown, enlarged bicubically where it is. Beside the shipped rule stand the same with other limits, and the
-best way for every single picture, which no rule can beat. Prints one JSON document.
+gets Gaussian noise and JPEG compression as an 8-bit file holds them, or is blurred, is cut beside the grid of
+blocks, and is restored in every way that `restore_models.routing.shipped_rule` chooses among: by the blind or
+the quiet model, or, enlarged, by the model for the scale alone and after either of the two. Gains are in dB
+over what was shown, enlarged bicubically where it is. Beside the shipped rule stand the same with other
+limits, and the best way for every single picture, which no rule can beat. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -20,20 +20,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from restore_models.cascade import Cascade
-from restore_models.degradations import FloatImage, gaussian_noise, jpeg, quantise, reduce_bicubic
+from restore_models.degradations import (
+    FloatImage,
+    blur_kernel,
+    gaussian_noise,
+    jpeg,
+    quantise,
+    reduce_bicubic,
+)
 from restore_models.evaluation_images import Image8, middle, read_images
 from restore_models.evaluation_protocol import as_float, levels_like, quality
 from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
-from restore_models.routing import AnyRule, Choice, Rule, Seen, seen_in_sample, shipped_rule
+from restore_models.routing import AnyRule, Choice, Rule, Seen, look, shipped_rule
 from restore_models.zoo import open_model
 
 NOISE = (0, 1, 2, 3, 5, 8, 12, 20)
 QUALITY = (10, 40, 60, 80, 90, 95, None)
+BLUR = (0.5, 0.8, 1.2, 2.0)
+"""Sigma in pixels; without noise, and at the last two qualities."""
 LIMITS = (0, 500, 1000, 1500, 2000, 3000, 4000, 6000, 9000, 12_000, 20_000)
+SOFT = (100, 250, 400, 600, 800, 1200, 10_000)
 _BESIDE = 3
 """Rows and columns that are cut off after compression."""
 
@@ -46,6 +57,7 @@ class Case:
 
     noise: int
     quality: int | None
+    blur: float
     seen: Seen
     gains: dict[Choice, float]
 
@@ -60,26 +72,40 @@ def ways(rule: AnyRule, scale: int) -> Ways:
     return {Choice(rule.enlarged): Cascade(last, scale), **after}
 
 
-def damaged(small: FloatImage, noise: int, coded: int | None) -> FloatImage:
+def damages() -> Iterator[tuple[int, int | None, float]]:
+    """Noise, quality and blur."""
+    yield from ((noise, coded, 0.0) for noise in NOISE for coded in QUALITY)
+    yield from ((0, coded, blur) for blur in BLUR for coded in QUALITY[-2:])
+
+
+def damaged(small: FloatImage, noise: int, coded: int | None, blur: float) -> FloatImage:
     """As an 8-bit file holds it."""
-    noisy = quantise(gaussian_noise(small, noise, np.random.default_rng([1, noise])))
+    rng = np.random.default_rng([1, noise])
+    if blur:
+        kernel = blur_kernel("gaussian", blur, rng)
+        small = cv2.filter2D(small, -1, kernel, borderType=cv2.BORDER_REFLECT).astype(np.float32)
+    noisy = quantise(gaussian_noise(small, noise, rng))
     return noisy if coded is None else jpeg(noisy, coded)
 
 
-def measure(clean: Image8, scale: int, router: TorchRunner, all_ways: Ways) -> Iterator[Case]:
+def measure(
+    clean: Image8, scale: int, rule: AnyRule, lookers: dict[str, TorchRunner], all_ways: Ways
+) -> Iterator[Case]:
     """All damage to one picture that can be divided by `scale`, (height, width, 3)."""
     small = as_float(clean) if scale == 1 else quantise(reduce_bicubic(as_float(clean), scale))
     truth = clean[_BESIDE * scale :, _BESIDE * scale :]
-    for noise, coded in ((noise, coded) for noise in NOISE for coded in QUALITY):
-        if scale == 1 and not noise and coded is None:
+    for noise, coded, blur in damages():
+        if scale == 1 and not noise and not blur and coded is None:
             continue  # nothing is wrong, and PSNR has no end
-        shown = np.ascontiguousarray(levels_like(damaged(small, noise, coded), clean)[_BESIDE:, _BESIDE:])
+        shown = np.ascontiguousarray(
+            levels_like(damaged(small, noise, coded, blur), clean)[_BESIDE:, _BESIDE:]
+        )
         gains = {}
         for way, cascade in all_ways.items():
             given = cascade.enlarged(shown)
             after, _, before, _ = quality(truth, cascade.restore(shown).pixels, given)
             gains[way] = after - before
-        yield Case(noise, coded, seen_in_sample(router, shown), gains)
+        yield Case(noise, coded, blur, look(rule, lookers, shown), gains)
 
 
 def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
@@ -97,7 +123,8 @@ def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
         f"small {name}": {n: replace(rule, small=one) for n, one in rules.items() if isinstance(one, Rule)}
         for name, rules in small.items()
     }
-    return {"clean_noise, clean_compression": clean, **moved}
+    soft = {f"{b}, {r}": replace(rule, clean_blur=b, clean_reduction=r) for b in SOFT for r in SOFT}
+    return {"clean_noise, clean_compression": clean, "clean_blur, clean_reduction": soft, **moved}
 
 
 def summary(cases: list[Case], rule: AnyRule) -> dict[str, Any]:
@@ -112,19 +139,21 @@ def summary(cases: list[Case], rule: AnyRule) -> dict[str, Any]:
     def alone(these: list[Case]) -> dict[str, float]:
         return {_named(way): mean(these, lambda case, way=way: case.gains[way]) for way in cases[0].gains}
 
-    def row(noise: int, coded: int | None, these: list[Case]) -> dict[str, Any]:
+    def row(noise: int, coded: int | None, blur: float, these: list[Case]) -> dict[str, Any]:
         return {
             "noise": noise,
             "quality": coded,
+            "blur": blur,
             "noise_seen": float(np.median([case.seen.noise for case in these])) / 1000,
             "compression_seen": float(np.median([case.seen.compression for case in these])) / 1000,
+            "blur_seen": float(np.median([case.seen.blur for case in these])) / 1000,
             **alone(these),
             "rule": mean(these, by(rule)),
         }
 
-    groups: dict[tuple[int, int | None], list[Case]] = {}
+    groups: dict[tuple[int, int | None, float], list[Case]] = {}
     for case in cases:
-        groups.setdefault((case.noise, case.quality), []).append(case)
+        groups.setdefault((case.noise, case.quality, case.blur), []).append(case)
     return {
         "cases": len(cases),
         "rule": mean(cases, by(rule)),
@@ -152,11 +181,11 @@ def main() -> int:
     pictures = [image for _, image in read_images(given.images) if image.ndim == 3]
     rule = shipped_rule(given.scale)
     all_ways = ways(rule, given.scale)
-    router = TorchRunner(open_model(rule.router, Path("none"))[1])
+    lookers = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
     cases: list[Case] = []
     for clean in pictures[:: max(1, len(pictures) // given.most)][: given.most]:
         height, width = (min(size, given.side) // given.scale * given.scale for size in clean.shape[:2])
-        cases += measure(middle(clean, given.side)[:height, :width], given.scale, router, all_ways)
+        cases += measure(middle(clean, given.side)[:height, :width], given.scale, rule, lookers, all_ways)
     print(json.dumps({"scale": given.scale, **summary(cases, rule)}, indent=2))
     return 0
 

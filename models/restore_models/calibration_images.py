@@ -79,7 +79,10 @@ SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""
 ENLARGED_KINDS = ("enlarged2", "enlarged4", "worn_enlarged2", "worn_enlarged4")
 """What a program for enlarged images is calibrated on, of which those of its scale."""
-SMALL_KINDS = ("gaussian", "light_gaussian", "jpeg", "double_jpeg", "mixed", "reduced_mixed", "soft")
+SMALL_KINDS = (
+    *("gaussian", "light_gaussian", "jpeg", "double_jpeg", "mixed"),
+    *("reduced_mixed", "soft", "reduced", "blur"),
+)
 """What happens to a reduced picture that another program restores before it is enlarged."""
 CLASSES: tuple[tuple[str, dict[str, int]], ...] = (
     ("reduction", {"scale_log2": 500}),
@@ -94,6 +97,7 @@ CLASSES: tuple[tuple[str, dict[str, int]], ...] = (
 halving's half, half a pixel, 3 and 20 levels of noise, 15 points of quality."""
 
 CLASSES_AFTER: tuple[tuple[str, dict[str, int]], ...] = (
+    ("reduction", {"scale_log2": 500}),
     ("blur", {"blur_sigma": 500}),
     ("mixed", {"noise_sigma": 120, "jpeg_loss": 300}),
     ("strong noise", {"noise_sigma": 800}),

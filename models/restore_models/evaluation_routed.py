@@ -13,7 +13,7 @@ from restore_models.cascade import Cascade
 from restore_models.evaluation_protocol import ProgramSubject
 from restore_models.program import made_for_scale
 from restore_models.restorer import Executor
-from restore_models.routing import AnyRule, EnlargingRule, seen_in_sample
+from restore_models.routing import AnyRule, EnlargingRule, look
 
 __all__ = ["EnlargingSubject", "RoutedSubject"]
 
@@ -23,7 +23,7 @@ class EnlargingSubject(ProgramSubject):
 
     def __init__(self, executor: Executor, small: Mapping[str, Executor], rule: EnlargingRule) -> None:
         super().__init__(executor)
-        self._router = small[rule.router]
+        self._small = small
         self._rule = rule
         factor = made_for_scale(executor.program) or 1
         self.cascades = {name: Cascade(executor, factor, one) for name, one in small.items()}
@@ -31,7 +31,7 @@ class EnlargingSubject(ProgramSubject):
 
     def first(self, shown: NDArray[Any]) -> str | None:
         """The id of what restores this picture before it is enlarged, if anything does."""
-        return self._rule.choose(seen_in_sample(self._router, shown)).small
+        return self._rule.choose(look(self._rule, self._small, shown)).small
 
 
 class RoutedSubject:
@@ -43,7 +43,6 @@ class RoutedSubject:
     scale = 1
 
     def __init__(self, executors: Mapping[str, Executor], rules: Mapping[int, AnyRule]) -> None:
-        self._router = executors[rules[1].router]
         self._executors = executors
         self._subjects = {name: ProgramSubject(executor) for name, executor in executors.items()}
         self._rules = rules
@@ -54,7 +53,8 @@ class RoutedSubject:
         return self.choose(pixels).restore(pixels)
 
     def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
-        choice = self._rules[factor].choose(seen_in_sample(self._router, small))
+        rule = self._rules[factor]
+        choice = rule.choose(look(rule, self._executors, small))
         self.chosen[" then ".join(name for name in (choice.small, choice.model) if name)] += 1
         first = self._executors[choice.small] if choice.small else None
         return Cascade(self._executors[choice.model], factor, first).restore(small).pixels
@@ -65,7 +65,7 @@ class RoutedSubject:
 
     def choose(self, pixels: NDArray[Any]) -> ProgramSubject:
         """What restores this picture."""
-        name = self._rules[1].choose(seen_in_sample(self._router, pixels)).model
+        name = self._rules[1].choose(look(self._rules[1], self._executors, pixels)).model
         self.chosen[name] += 1
         return self._subjects[name]
 

@@ -2,16 +2,18 @@
 
 One network for every kind of damage learns each less well than a network for that kind. So there is a second
 one for images without noise (compressed, reduced, soft), and where an image is to be enlarged, one for that
-scale. Those for enlarged images know clean ones: what is noisy or compressed is restored in its own size
-first, by one of the other two. The blind network's own estimates, in the image as it came, decide: of the
-noise, and of the compression, because compressed texture looks like noise. The estimates are made of whole
-numbers by an exact program: the decision is the same on every machine, is recorded, and is made again by
-`verify`.
+scale. Those for enlarged images know clean and sharp ones: what is noisy, compressed or soft is restored in
+its own size first, by one of the other two. The blind network's own estimates, in the image as it came,
+decide: of the noise, and of the compression, because compressed texture looks like noise. What is soft, or
+was made small and large again, the network for images without noise sees better; it is asked where an image
+is to be enlarged. The estimates are made of whole numbers by exact programs: the decision is the same on
+every machine, is recorded, and is made again by `verify`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,10 @@ from restore_models import zoo
 from restore_models.restorer import Executor, restore_pixels
 
 __all__ = [
+    "CLEAN_BLUR",
     "CLEAN_COMPRESSION",
     "CLEAN_NOISE",
+    "CLEAN_REDUCTION",
     "COMPRESSED_FROM",
     "COMPRESSED_LIMIT",
     "NOISE_LIMIT",
@@ -31,9 +35,11 @@ __all__ = [
     "EnlargingRule",
     "Rule",
     "Seen",
+    "look",
     "routed_models",
     "seen_in_sample",
     "shipped_rule",
+    "softness_in_sample",
 ]
 
 NOISE_LIMIT = 1000
@@ -51,6 +57,12 @@ CLEAN_NOISE = 2000
 
 CLEAN_COMPRESSION = 8000
 """As `COMPRESSED_FROM`: see `CLEAN_NOISE`."""
+
+CLEAN_BLUR = 600
+"""And with less blur than this, in thousandths of a pixel."""
+
+CLEAN_REDUCTION = 250
+"""And less reduction than this, in thousandths of a halving."""
 
 _SIDE = 128
 """Side of a tile of the sample in pixels."""
@@ -70,6 +82,11 @@ class Seen:
     """Standard deviation in thousandths of an 8-bit level, not negative."""
     compression: int
     """100 minus the JPEG quality, in thousandths of a point, not negative."""
+    blur: int = 0
+    """As the model without noise sees it, of an image that is to be enlarged: the sigma of a Gaussian, in
+    thousandths of a pixel, not negative."""
+    reduction: int = 0
+    """As `blur`: how often the image was halved before, in thousandths, not negative."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +128,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class EnlargingRule:
-    """`enlarged`, the id of a model, restores an enlarged image. Before that, `small` says who restores it,
-    unless it has less noise than `clean_noise` and has lost less than `clean_compression`."""
+    """`enlarged`, the id of a model, restores an enlarged image.
+
+    Before that, where it has at least `clean_noise` or has lost at least `clean_compression`, the model that
+    `small` says; else, where it has at least `clean_blur` or `clean_reduction`, `small.quiet`; else none.
+    """
 
     small: Rule
     enlarged: str
     clean_noise: int
     clean_compression: int
+    clean_blur: int
+    clean_reduction: int
 
     @property
     def router(self) -> str:
@@ -130,9 +152,11 @@ class EnlargingRule:
 
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so before it is enlarged."""
-        if seen.noise < self.clean_noise and seen.compression < self.clean_compression:
-            return Choice(self.enlarged)
-        return Choice(self.enlarged, self.small.choose(seen).model)
+        if seen.noise >= self.clean_noise or seen.compression >= self.clean_compression:
+            return Choice(self.enlarged, self.small.choose(seen).model)
+        if seen.blur >= self.clean_blur or seen.reduction >= self.clean_reduction:
+            return Choice(self.enlarged, self.small.quiet)
+        return Choice(self.enlarged)
 
 
 AnyRule = Rule | EnlargingRule
@@ -146,12 +170,28 @@ def shipped_rule(scale: int = 1) -> AnyRule:
     rule = Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, NOISE_LIMIT, COMPRESSED_FROM, COMPRESSED_LIMIT)
     if scale not in zoo.ENLARGING_MODELS:
         return rule
-    return EnlargingRule(rule, zoo.ENLARGING_MODELS[scale], CLEAN_NOISE, CLEAN_COMPRESSION)
+    limits = (CLEAN_NOISE, CLEAN_COMPRESSION, CLEAN_BLUR, CLEAN_REDUCTION)
+    return EnlargingRule(rule, zoo.ENLARGING_MODELS[scale], *limits)
 
 
 def routed_models() -> list[str]:
     """The ids of all models that `restore run` chooses among."""
     return [zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, *zoo.ENLARGING_MODELS.values()]
+
+
+def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any]) -> Seen:
+    """All that a rule asks for of an image, uint8 or uint16, (height, width[, 3]), sRGB-encoded.
+
+    Args:
+        rule: what is to be decided.
+        executors: of the models that look, by id.
+        pixels: the image as it came.
+    """
+    seen = seen_in_sample(executors[rule.router], pixels)
+    if isinstance(rule, Rule):
+        return seen
+    blur, reduction = softness_in_sample(executors[rule.small.quiet], pixels)
+    return replace(seen, blur=blur, reduction=reduction)
 
 
 def seen_in_sample(executor: Executor, pixels: NDArray[Any]) -> Seen:
@@ -163,9 +203,19 @@ def seen_in_sample(executor: Executor, pixels: NDArray[Any]) -> Seen:
         executor: of a program whose estimate head says `noise_sigma` and `jpeg_loss`.
         pixels: uint8 or uint16, (height, width[, 3]), sRGB-encoded.
     """
+    noise, compression = _medians(executor, pixels, "noise_sigma", "jpeg_loss")
+    return Seen(noise * _LEVELS, compression * _POINTS)
+
+
+def softness_in_sample(executor: Executor, pixels: NDArray[Any]) -> tuple[int, int]:
+    """Median blur and reduction, as in `Seen`, over the same tiles by a program whose head says both."""
+    blur, reduction = _medians(executor, pixels, "blur_sigma", "scale_log2")
+    return blur, reduction
+
+
+def _medians(executor: Executor, pixels: NDArray[Any], *names: str) -> list[int]:
     said = [restore_pixels(executor, tile).estimates for tile in _tiles(pixels)]
-    noise, compression = (_median([each[name] for each in said]) for name in ("noise_sigma", "jpeg_loss"))
-    return Seen(max(0, noise) * _LEVELS, max(0, compression) * _POINTS)
+    return [max(0, _median([each[name] for each in said])) for name in names]
 
 
 def _median(values: list[int]) -> int:

@@ -115,7 +115,7 @@ def _smaller(program: Program) -> dict[str, tuple[Executor, Callable[[NDArray[An
     """By id the models that `restore run` has restore pictures before this program gets them enlarged, and
     whether they get a picture; empty for a program that is not for enlarged ones."""
     from restore_models.program import made_for_scale  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.routing import EnlargingRule, seen_in_sample, shipped_rule  # noqa: PLC0415
+    from restore_models.routing import EnlargingRule, look, shipped_rule  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     rule = shipped_rule(made_for_scale(program) or 1)
@@ -126,7 +126,7 @@ def _smaller(program: Program) -> dict[str, tuple[Executor, Callable[[NDArray[An
     }
 
     def given(name: str) -> Callable[[NDArray[Any]], bool]:
-        return lambda shown: rule.choose(seen_in_sample(opened[rule.router], shown)).small == name
+        return lambda shown: rule.choose(look(rule, opened, shown)).small == name
 
     return {name: (executor, given(name)) for name, executor in opened.items()}
 

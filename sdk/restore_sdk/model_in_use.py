@@ -89,8 +89,8 @@ class ProgramInUse:
 
     def uses(self, request: Request) -> list[ModelUse]:
         """What the record says of all models that took part, each once."""
-        all_models = [self, self.small, self.routed.router if self.routed else None]
-        once = {model.id: model for model in all_models if model is not None}
+        looked = [self.routed.router, self.routed.softness] if self.routed else []
+        once = {model.id: model for model in (self, self.small, *looked) if model is not None}
         return [model._use(request) for model in once.values()]
 
     def _use(self, request: Request) -> ModelUse:
@@ -124,6 +124,8 @@ class Routed:
     router: ProgramInUse
     rule: AnyRule
     seen: Seen
+    softness: ProgramInUse | None = None
+    """What saw how soft the image is, if that was asked."""
 
     def step(self, request: Request) -> Step:
         """The routing step of the plan."""
@@ -133,6 +135,7 @@ class Routed:
             arithmetic=request.arithmetic,
             rule=self.rule,
             seen=self.seen,
+            soft_program_sha256=self.softness.program.program_sha256() if self.softness else None,
         )
 
 
@@ -150,13 +153,14 @@ class RoutedInUse:
 
     def for_image(self, pixels: NDArray[Any]) -> ProgramInUse:
         """The model for one image, uint8 or uint16 (height, width[, 3])."""
-        from restore_models.routing import seen_in_sample  # noqa: PLC0415 -- torch stays out of light commands
+        from restore_models.routing import EnlargingRule, look  # noqa: PLC0415 -- torch stays out of light commands
 
-        seen = seen_in_sample(self.router.executor, pixels)
+        seen = look(self.rule, {name: one.executor for name, one in self.programs.items()}, pixels)
         choice = self.rule.choose(seen)
         chosen = self.programs[choice.model]
         small = self.programs[choice.small] if choice.small else None
-        routed = Routed(self.router, self.rule, seen)
+        softness = self.programs[self.rule.small.quiet] if isinstance(self.rule, EnlargingRule) else None
+        routed = Routed(self.router, self.rule, seen, softness)
         if small is None:
             return replace(chosen, routed=routed)
         doubts = tuple(dict.fromkeys((*small.doubts, *chosen.doubts)))

@@ -7,7 +7,7 @@ evidence and the model that it names, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,12 +164,15 @@ class _Run:
         )
 
     def _route(self, step: Step) -> None:
-        from restore_models.routing import seen_in_sample  # noqa: PLC0415 -- torch stays out of light commands
+        from restore_models.routing import seen_in_sample, softness_in_sample  # noqa: PLC0415 -- torch stays out
 
         if self._pixels is not self._evidence:
             raise ManifestError("The plan chooses a model late, which restore never plans.")
         if self._seen is None:
             self._seen = seen_in_sample(self._executor(step), self._pixels)
+            if (look := route_step.second_look(step)) is not None:
+                blur, reduction = softness_in_sample(self._executor(look), self._pixels)
+                self._seen = replace(self._seen, blur=blur, reduction=reduction)
 
     def _restore_small(self, step: Step) -> None:
         from restore_models.cascade import EarlierInterval  # noqa: PLC0415 -- as above

@@ -51,7 +51,8 @@ OPERATIONS = {
         "model named in the step estimates noise and compression; the median noise, compared with a fixed "
         "limit, another one for compressed pictures, decides which of two models restores. Where the picture "
         "is to be enlarged, that model restores it before, unless both estimates are below limits of their "
-        "own. All of it is in whole numbers and is decided again by verify."
+        "own; then the other model says how soft the picture is, and restores it before if it is. All of it "
+        "is in whole numbers and is decided again by verify."
     ),
     "restore_small": (
         "restore_small: as restore, below, but in the size that the source came in, where the picture is "

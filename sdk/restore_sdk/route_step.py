@@ -15,7 +15,14 @@ from restore_manifests.schema import Body, Step
 if TYPE_CHECKING:
     from restore_models.routing import AnyRule, Seen
 
-__all__ = ["RESTORE_SMALL", "ROUTE", "make_route_step", "restores_before_enlarging", "routing_problem"]
+__all__ = [
+    "RESTORE_SMALL",
+    "ROUTE",
+    "make_route_step",
+    "restores_before_enlarging",
+    "routing_problem",
+    "second_look",
+]
 
 ROUTE = "route"
 """The step that looks at a sample of the source to choose the restoring models; it changes no pixel."""
@@ -24,17 +31,34 @@ RESTORE_SMALL = "restore_small"
 """The step that restores a picture in the size that it came in, before it is enlarged."""
 
 _SINCE_0_6 = ("compression_thousandths", "compressed_from_thousandths", "compressed_limit_thousandths")
-_SINCE_0_7 = ("clean_noise_thousandths", "clean_compression_thousandths")
+_SINCE_0_7 = tuple(f"clean_{name}_thousandths" for name in ("noise", "compression", "blur", "reduction"))
+_SOFT = ("blur_thousandths", "reduction_thousandths")
 
 
-def make_route_step(*, router: str, program_sha256: str, arithmetic: str, rule: AnyRule, seen: Seen) -> Step:
-    """The step, with all that the decision rests on: what `router` saw, and the rule."""
+def make_route_step(
+    *,
+    router: str,
+    program_sha256: str,
+    arithmetic: str,
+    rule: AnyRule,
+    seen: Seen,
+    soft_program_sha256: str | None = None,
+) -> Step:
+    """The step, with all that the decision rests on: what `router` saw, and the rule.
+
+    `soft_program_sha256` is of the program of `below`, where it was asked how soft the image is.
+    """
     from restore_models.routing import EnlargingRule  # noqa: PLC0415 -- torch stays out of light commands
 
     enlarging: dict[str, Any] = {}
     if isinstance(rule, EnlargingRule):
-        limits = (rule.clean_noise, rule.clean_compression)
-        enlarging = {**dict(zip(_SINCE_0_7, limits, strict=True)), "enlarged": rule.enlarged}
+        limits = (rule.clean_noise, rule.clean_compression, rule.clean_blur, rule.clean_reduction)
+        enlarging = {
+            "below_program_sha256": soft_program_sha256,
+            **dict(zip(_SOFT, (seen.blur, seen.reduction), strict=True)),
+            **dict(zip(_SINCE_0_7, limits, strict=True)),
+            "enlarged": rule.enlarged,
+        }
         rule = rule.small
     return Step(
         operation=ROUTE,
@@ -52,6 +76,18 @@ def make_route_step(*, router: str, program_sha256: str, arithmetic: str, rule: 
             **enlarging,
         },
     )
+
+
+def second_look(step: Step) -> Step | None:
+    """What names the program that says how soft the image is, as a step does; None where it was not asked."""
+    if "enlarged" not in step.parameters:
+        return None
+    named = {
+        "model": step.parameters.get("below"),
+        "program_sha256": step.parameters.get("below_program_sha256"),
+        "arithmetic": step.parameters.get("arithmetic"),
+    }
+    return Step(operation="look", parameters=named)
 
 
 def restores_before_enlarging(plan: Sequence[Step]) -> bool:
@@ -72,6 +108,8 @@ def routing_problem(body: Body, seen: Seen | None) -> str | None:
         return "the noise by which its model was chosen is another"
     if _states_compression(route) and seen.compression != route.get("compression_thousandths"):
         return "the compression by which its model was chosen is another"
+    if "enlarged" in route and (seen.blur, seen.reduction) != tuple(route.get(name) for name in _SOFT):
+        return "the softness by which its models were chosen is another"
     rule = _stated_rule(route)
     if rule is None:
         return "the rule by which its model was chosen is none"
@@ -96,7 +134,5 @@ def _stated_rule(route: Mapping[str, Any]) -> AnyRule | None:
     rule = Rule(str(route.get("otherwise")), str(route.get("below")), limit, start, compressed_limit)
     if "enlarged" not in route:
         return rule
-    noise, compression = (route.get(name) for name in _SINCE_0_7)
-    if type(noise) is not int or type(compression) is not int:
-        return None
-    return EnlargingRule(rule, str(route["enlarged"]), noise, compression)
+    limits = [limit for name in _SINCE_0_7 if type(limit := route.get(name)) is int]
+    return EnlargingRule(rule, str(route["enlarged"]), *limits) if len(limits) == len(_SINCE_0_7) else None

@@ -433,14 +433,12 @@ def test_the_suite_measures_every_way_in_which_enlarged_pictures_are_restored(
         _calibration(enlarging, wide).model_copy(
             update={"small_program_sha256": small, "damage": {kind: {} for kind in kinds}}
         )
-        for small, kinds in ((None, ("enlarged2",)), (program.program_sha256(), ("gaussian", "none")))
+        for small, kinds in ((None, ("enlarged2",)), (program.program_sha256(), ("gaussian", "soft")))
     )
     notes = {"scale": 2, NOTE: own.to_notes(), NOTE_AFTER: {program.program_sha256(): after.to_notes()}}
     runner, first = TorchRunner(replace(program, notes=notes)), TorchRunner(program)
     for limit, chosen in ((0, "noisy"), (10**9, "quiet")):  # all pictures go to the one or to the other
-        rule = EnlargingRule(
-            Rule("noisy", "quiet", limit, 0, limit), "last", clean_noise=-1, clean_compression=0
-        )
+        rule = EnlargingRule(Rule("noisy", "quiet", limit, 0, limit), "last", 0, 0, 0, 0)
         subject = EnlargingSubject(runner, {"noisy": first, "quiet": first}, rule)
         found = evaluate_suite("calibration", folder, subject)
         settings = [row.setting for row in found.rows]

@@ -32,31 +32,36 @@ def script() -> ModuleType:
 def test_a_rule_gains_what_the_ways_gain_that_it_chooses(script: ModuleType) -> None:
     alone, noisy, quiet = Choice("last"), Choice("last", "noisy"), Choice("last", "quiet")
     cases = [
-        script.Case(0, None, Seen(0, 0), {alone: 3.0, noisy: 1.0, quiet: 2.0}),
-        script.Case(0, 40, Seen(3000, 40_000), {alone: -1.0, noisy: 0.5, quiet: 1.5}),
-        script.Case(8, None, Seen(8000, 0), {alone: -2.0, noisy: 4.0, quiet: 0.0}),
+        script.Case(0, None, 0.0, Seen(0, 0), {alone: 3.0, noisy: 1.0, quiet: 2.0}),
+        script.Case(0, 40, 0.0, Seen(3000, 40_000), {alone: -1.0, noisy: 0.5, quiet: 1.5}),
+        script.Case(8, None, 0.0, Seen(8000, 0), {alone: -2.0, noisy: 4.0, quiet: 0.0}),
+        script.Case(0, None, 1.2, Seen(0, 0, blur=1100), {alone: 0.0, noisy: 0.2, quiet: 1.3}),
     ]
-    rule = EnlargingRule(SMALL, "last", clean_noise=2000, clean_compression=4000)
+    rule = EnlargingRule(SMALL, "last", 2000, 4000, clean_blur=600, clean_reduction=250)
     found = script.summary(cases, rule)
-    assert found["rule"] == found["best each time"] == round((3.0 + 1.5 + 4.0) / 3, 3)
-    always = {"last": 0.0, "noisy then last": round(5.5 / 3, 3), "quiet then last": round(3.5 / 3, 3)}
+    assert found["rule"] == found["best each time"] == round((3.0 + 1.5 + 4.0 + 1.3) / 4, 3)
+    always = {"last": 0.0, "noisy then last": round(5.7 / 4, 3), "quiet then last": round(4.8 / 4, 3)}
     assert found["always"] == always
     clean = found["clean_noise, clean_compression"]
     assert clean["2000, 4000"] == found["rule"]
-    assert clean["9000, 4000"] == round((3.0 + 1.5 - 2.0) / 3, 3)  # noise of 8 levels is enlarged as it is
-    assert clean["0, 0"] == round((2.0 + 1.5 + 4.0) / 3, 3)
-    assert found["small compressed_limit"]["2000"] == round((3.0 + 0.5 + 4.0) / 3, 3)
+    assert clean["9000, 4000"] == round(
+        (3.0 + 1.5 - 2.0 + 1.3) / 4, 3
+    )  # noise of 8 levels is enlarged as it is
+    assert clean["0, 0"] == round((2.0 + 1.5 + 4.0 + 1.3) / 4, 3)
+    assert found["small compressed_limit"]["2000"] == round((3.0 + 0.5 + 4.0 + 1.3) / 4, 3)
     assert [(row["noise"], row["quality"], row["rule"]) for row in found["by damage"]] == [
         (0, None, 3.0),
         (0, 40, 1.5),
         (8, None, 4.0),
+        (0, None, 1.3),
     ]
+    assert found["clean_blur, clean_reduction"]["1200, 250"] == round((3.0 + 1.5 + 4.0 + 0.0) / 4, 3)
 
 
 def test_limits_of_pictures_in_their_size(script: ModuleType) -> None:
     cases = [
-        script.Case(2, None, Seen(1500, 0), {Choice("noisy"): 1.0, Choice("quiet"): 0.0}),
-        script.Case(0, 40, Seen(3000, 40_000), {Choice("noisy"): 0.5, Choice("quiet"): 1.0}),
+        script.Case(2, None, 0.0, Seen(1500, 0), {Choice("noisy"): 1.0, Choice("quiet"): 0.0}),
+        script.Case(0, 40, 0.0, Seen(3000, 40_000), {Choice("noisy"): 0.5, Choice("quiet"): 1.0}),
     ]
     found = script.summary(cases, SMALL)
     assert found["rule"] == 1.0
@@ -81,9 +86,10 @@ def test_it_restores_in_every_way(
     (images / "picture.png").write_bytes(encode_png(pixels))
     monkeypatch.setattr(script, "NOISE", (0, 8))
     monkeypatch.setattr(script, "QUALITY", (40, None))
+    monkeypatch.setattr(script, "BLUR", (1.0,))
     monkeypatch.setattr(sys, "argv", ["x", "--images", str(images), "--scale", str(scale), "--side", "48"])
     assert script.main() == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["always"]) == ways
-    assert found["cases"] == (3 if scale == 1 else 4)  # undamaged in its size, nothing can be gained
+    assert found["cases"] == (5 if scale == 1 else 6)  # undamaged in its size, nothing can be gained
     assert max(found["rule"], *found["always"].values()) <= found["best each time"]

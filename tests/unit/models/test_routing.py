@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from restore_models.routing import (
     EnlargingRule,
     Rule,
     Seen,
+    look,
     routed_models,
     seen_in_sample,
     shipped_rule,
@@ -32,18 +34,49 @@ def test_rule_takes_the_quiet_model_below_the_limit_only(compression: int, limit
 
 
 @pytest.mark.parametrize(
-    ("noise", "compression", "small"),
+    ("seen", "small"),
     [
-        *((0, 0, None), (499, 999, None)),
-        *((500, 0, "quiet"), (2000, 0, "noisy"), (0, 1000, "quiet"), (8999, 95_000, "quiet")),
-        (9000, 95_000, "noisy"),
+        *((Seen(0, 0), None), (Seen(499, 999, 299, 199), None)),
+        *((Seen(500, 0), "quiet"), (Seen(2000, 0), "noisy"), (Seen(0, 1000), "quiet")),
+        *((Seen(8999, 95_000), "quiet"), (Seen(9000, 95_000), "noisy")),
+        *((Seen(0, 0, blur=300), "quiet"), (Seen(0, 0, reduction=200), "quiet")),
+        (Seen(2000, 0, blur=9000, reduction=2000), "noisy"),  # of noise it says nothing
     ],
 )
-def test_only_what_is_clean_is_enlarged_as_it_is(noise: int, compression: int, small: str | None) -> None:
+def test_only_what_is_clean_is_enlarged_as_it_is(seen: Seen, small: str | None) -> None:
     first = Rule("noisy", "quiet", limit=2000, compressed_from=12_000, compressed_limit=9000)
-    rule = EnlargingRule(first, "enlarged", clean_noise=500, clean_compression=1000)
-    assert rule.choose(Seen(noise, compression)) == Choice("enlarged", small)
+    rule = EnlargingRule(
+        first, "enlarged", clean_noise=500, clean_compression=1000, clean_blur=300, clean_reduction=200
+    )
+    assert rule.choose(seen) == Choice("enlarged", small)
     assert (rule.router, rule.models()) == ("noisy", ("noisy", "quiet", "enlarged"))
+
+
+def test_how_soft_an_image_is_is_asked_where_it_is_to_be_enlarged(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Rule("noisy", "quiet", limit=1, compressed_from=1, compressed_limit=1)
+    asked: list[str] = []
+
+    class Looks(TorchRunner):
+        def __init__(self, name: str, **said: int) -> None:
+            super().__init__(program)
+            self.name, self.said = (
+                name,
+                {"noise_sigma": 7, "jpeg_loss": 3, "blur_sigma": -1, "scale_log2": 0, **said},
+            )
+
+    def restored(executor: Looks, _tile: np.ndarray) -> SimpleNamespace:
+        asked.append(executor.name)
+        return SimpleNamespace(estimates=executor.said)
+
+    monkeypatch.setattr(routing, "restore_pixels", restored)
+    executors = {"noisy": Looks("noisy"), "quiet": Looks("quiet", blur_sigma=1200, scale_log2=-4)}
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    assert look(first, executors, pixels) == Seen(175, 150)
+    assert asked == ["noisy"]
+    assert look(EnlargingRule(first, "last", 1, 1, 1, 1), executors, pixels) == Seen(175, 150, blur=1200)
+    assert asked == ["noisy", "noisy", "quiet"]
 
 
 def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> None:

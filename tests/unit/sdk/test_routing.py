@@ -38,7 +38,14 @@ NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 
 
 def _install(
-    folder: Path, name: str, *, says_noise: float, seed: int, says_compressed: float = 0.0, **notes: Any
+    folder: Path,
+    name: str,
+    *,
+    says_noise: float,
+    seed: int,
+    says_compressed: float = 0.0,
+    says_blurred: float = 0.0,
+    **notes: Any,
 ) -> None:
     """A tiny program that sees the same in everything."""
     network = RestorationNet(PRESETS["tiny"], seed=seed).eval()
@@ -47,7 +54,7 @@ def _install(
     assert head.bias is not None
     with torch.no_grad():
         head.weight.zero_()
-        head.bias.copy_(torch.tensor([says_noise, 0.0, says_compressed, 0.0]))
+        head.bias.copy_(torch.tensor([says_noise, says_blurred, says_compressed, 0.0]))
     batch = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
     folder.mkdir(parents=True, exist_ok=True)
     notes = {"licence": "Apache-2.0", **notes}
@@ -66,9 +73,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
     picture = tmp_path / "picture.png"
     picture.write_bytes(encode_png(np.random.default_rng(1).integers(0, 256, (70, 90, 3)).astype(np.uint8)))
 
-    def restore_it(says_noise: float, says_compressed: float = 0.0, **options: Any) -> Restoration:
+    def restore_it(
+        says_noise: float, says_compressed: float = 0.0, says_blurred: float = 0.0, **options: Any
+    ) -> Restoration:
         _install(home / "models", NOISY, says_noise=says_noise, says_compressed=says_compressed, seed=1)
-        _install(home / "models", QUIET, says_noise=0.0, seed=2)
+        _install(home / "models", QUIET, says_noise=0.0, says_blurred=says_blurred, seed=2)
         _install(home / "models", ENLARGES2, says_noise=0.0, seed=3, scale=2)
         return restore(picture, out=tmp_path / "out", identity=identity, force=True, **options)[0]
 
@@ -98,27 +107,30 @@ def test_noise_decides_and_the_record_says_so(
 
 
 @pytest.mark.parametrize(
-    ("says_noise", "says_compressed", "small"),
-    [(0.0, 0.0, None), (1.0, 0.0, NOISY), (0.0, 0.5, QUIET), (0.16, 0.5, QUIET), (1.0, 0.5, NOISY)],
+    ("says", "small"),
+    [
+        *(((0.0, 0.0), None), ((1.0, 0.0), NOISY), ((0.0, 0.5), QUIET), ((0.16, 0.5), QUIET)),
+        *(((1.0, 0.5), NOISY), ((0.0, 0.0, 1.0), QUIET), ((1.0, 0.0, 1.0), NOISY)),
+    ],
 )
 def test_what_is_not_clean_is_restored_before_it_is_enlarged(
-    run: Callable[..., Restoration],
-    tmp_path: Path,
-    says_noise: float,
-    says_compressed: float,
-    small: str | None,
+    run: Callable[..., Restoration], tmp_path: Path, says: tuple[float, ...], small: str | None
 ) -> None:
-    done = run(says_noise, says_compressed, scale=2)
+    """`says`: noise and compression as the one model sees them, and blur as the other does."""
+    done = run(*says, scale=2)
     body = _body(done)
     first = ["restore_small"] if small else []
     assert [step.operation for step in body.plan] == ["route", *first, "enlarge", "restore"]
     steps = {step.operation: step.parameters for step in body.plan}
     assert steps["restore"]["model"] == steps["route"]["enlarged"] == ENLARGES2
-    assert [model.id for model in body.models] == list(dict.fromkeys([ENLARGES2, small or NOISY, NOISY]))
+    assert [model.id for model in body.models] == list(
+        dict.fromkeys([ENLARGES2, small or NOISY, NOISY, QUIET])
+    )
+    assert steps["route"]["blur_thousandths"] == 1000 * (says[2] if len(says) > 2 else 0)
     assert (
         recompute(body, open_evidence(tmp_path / "picture.png"), done.result.read_bytes()).contradicted == ()
     )
-    seen_by = {None: 0.0, NOISY: says_noise, QUIET: 0.0}[small]  # of the first that restores
+    seen_by = {None: 0.0, NOISY: says[0], QUIET: 0.0}[small]  # of the first that restores
     assert body.degradation["noise_sigma"].value == pytest.approx(25 * seen_by)
     if small:
         assert steps["restore_small"]["model"] == small
@@ -301,12 +313,23 @@ def test_verify_decides_again_what_is_clean(run: Callable[..., Restoration], tmp
             ("clean_compression_thousandths", 0, "not the one that its own rule chooses"),
             ("clean_noise_thousandths", None, "the rule by which its model was chosen is none"),
             ("clean_compression_thousandths", 1.5, "the rule by which its model was chosen is none"),
+            ("clean_blur_thousandths", 0, "not the one that its own rule chooses"),
+            ("clean_reduction_thousandths", 0, "not the one that its own rule chooses"),
+            ("clean_reduction_thousandths", "none", "the rule by which its model was chosen is none"),
+            ("blur_thousandths", 1, "the softness by which its models were chosen is another"),
+            ("reduction_thousandths", None, "the softness by which its models were chosen is another"),
             ("enlarged", QUIET, "not the one that its own rule chooses"),
         ):
             route = body.plan[0].model_copy(update={"parameters": {**body.plan[0].parameters, name: value}})
             forged = body.model_copy(update={"plan": [route, *body.plan[1:]]})
             found = recompute(forged, evidence, result)
             assert any(expected in problem for problem in found.contradicted), (name, found)
+        for program in ("0" * 64, None):
+            parameters = {**body.plan[0].parameters, "below_program_sha256": program}
+            route = body.plan[0].model_copy(update={"parameters": parameters})
+            found = recompute(body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result)
+            assert found.pixels_sha256 is None
+            assert "another program" in (found.reason or "")
 
 
 def test_plan_that_chooses_late_is_not_followed(run: Callable[..., Restoration], tmp_path: Path) -> None:
