@@ -84,6 +84,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
     return restore_it
 
 
+def _with_what_is_installed(folder: Path, **options: Any) -> Restoration:
+    """The picture of `run` restored once more."""
+    identity = load_identity(folder / "home", None)
+    return restore(folder / "picture.png", out=folder / "out", force=True, identity=identity, **options)[0]
+
+
 def _body(done: Restoration) -> Body:
     return parse_manifest(done.manifest.read_bytes()).body
 
@@ -134,12 +140,7 @@ def test_what_is_not_clean_is_restored_before_it_is_enlarged(
     assert body.degradation["noise_sigma"].value == pytest.approx(25 * seen_by)
     if small:
         assert steps["restore_small"]["model"] == small
-        in_size = restore(
-            tmp_path / "picture.png",
-            out=tmp_path / "in size",
-            identity=load_identity(tmp_path / "home", None),
-            model=small,
-        )[0]
+        in_size = _with_what_is_installed(tmp_path, model=small)
         assert body.trace[1].output_sha256 == in_size.pixels_sha256
 
 
@@ -167,13 +168,7 @@ def test_intervals_after_another_model_have_a_calibration_of_their_own(
     assert show_model(ENLARGES2)["calibration_after"].keys() == {
         load_program(models / f"{name}.safetensors").program_sha256() for name in (NOISY, QUIET)
     }
-    done = restore(
-        tmp_path / "picture.png",
-        out=tmp_path / "out",
-        scale=2,
-        force=True,
-        identity=load_identity(tmp_path / "home", None),
-    )[0]
+    done = _with_what_is_installed(tmp_path, scale=2)
     body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
     last = load_program(models / f"{ENLARGES2}.safetensors")
     first = load_program(models / f"{NOISY}.safetensors")
@@ -223,13 +218,7 @@ def test_the_edit_map_compares_with_the_source_enlarged(
     """Not with what was restored before it was enlarged: that would hide half of the change."""
     run(1.0, scale=2)
     _spoil(tmp_path / "home" / "models" / f"{NOISY}.safetensors", 0.4)
-    done = restore(
-        tmp_path / "picture.png",
-        out=tmp_path / "out",
-        scale=2,
-        force=True,
-        identity=load_identity(tmp_path / "home", None),
-    )[0]
+    done = _with_what_is_installed(tmp_path, scale=2)
     source, result = decode_png((tmp_path / "picture.png").read_bytes()), decode_png(done.result.read_bytes())
     expected, _ = edit_map(enlarge(source, 2), result)
     assert np.array_equal(decode_png(done.edit_map.read_bytes()), expected)
