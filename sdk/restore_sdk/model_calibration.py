@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import UsageError
+from restore_manifests.pixels import pixels_sha256
 from restore_sdk.executors import make_executor
 from restore_sdk.models import models_folder
 from restore_sdk.single_file import check_place, write_file
@@ -125,8 +126,16 @@ def _smaller(program: Program) -> dict[str, tuple[Executor, Callable[[NDArray[An
         name: make_executor(*open_model(name, models_folder()), exact=True) for name in rule.small.models()
     }
 
+    chosen: dict[str, str | None] = {}  # each picture is shown once for every model
+
+    def first(shown: NDArray[Any]) -> str | None:
+        digest = pixels_sha256(shown)
+        if digest not in chosen:
+            chosen[digest] = rule.choose(look(rule, opened, shown)).small
+        return chosen[digest]
+
     def given(name: str) -> Callable[[NDArray[Any]], bool]:
-        return lambda shown: rule.choose(look(rule, opened, shown)).small == name
+        return lambda shown: first(shown) == name
 
     return {name: (executor, given(name)) for name, executor in opened.items()}
 
