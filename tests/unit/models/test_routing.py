@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from restore_models import routing, zoo
+from restore_models.calibration import read_calibration
 from restore_models.program import Program, made_for_scale
 from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
@@ -89,6 +90,16 @@ def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> 
         last = rule.enlarged if isinstance(rule, EnlargingRule) else None
         assert isinstance(rule, EnlargingRule) == (scale > 1)
         assert made_for == {name: scale if name == last else None for name in rule.models()}
+
+
+def test_every_model_for_enlarged_images_is_calibrated_for_what_the_route_gives_it(tmp_path: Path) -> None:
+    for scale in zoo.ENLARGING_MODELS:
+        rule = shipped_rule(scale)
+        assert isinstance(rule, EnlargingRule)
+        last = zoo.open_model(rule.enlarged, tmp_path)[1]
+        for name in (None, *rule.small.models()):
+            small = zoo.open_model(name, tmp_path)[1].program_sha256() if name else None
+            assert read_calibration(last, small) is not None, (rule.enlarged, name)
 
 
 @pytest.mark.parametrize(
