@@ -32,7 +32,7 @@ from restore_models.degradations import (
     quantise,
     reduce_bicubic,
 )
-from restore_models.evaluation_images import Image8, middle, read_images
+from restore_models.evaluation_images import Image8, divisible, middle, read_images
 from restore_models.evaluation_protocol import as_float, levels_like, quality
 from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
@@ -62,9 +62,8 @@ class Case:
     gains: dict[Choice, float]
 
 
-def ways(rule: AnyRule, scale: int) -> Ways:
+def ways(rule: AnyRule, scale: int, runners: dict[str, TorchRunner]) -> Ways:
     """All that a rule chooses among."""
-    runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
     if isinstance(rule, Rule):
         return {Choice(name): Cascade(runner) for name, runner in runners.items()}
     last = runners[rule.enlarged]
@@ -89,7 +88,7 @@ def damaged(small: FloatImage, noise: int, coded: int | None, blur: float) -> Fl
 
 
 def measure(
-    clean: Image8, scale: int, rule: AnyRule, lookers: dict[str, TorchRunner], all_ways: Ways
+    clean: Image8, scale: int, rule: AnyRule, runners: dict[str, TorchRunner], all_ways: Ways
 ) -> Iterator[Case]:
     """All damage to one picture that can be divided by `scale`, (height, width, 3)."""
     small = as_float(clean) if scale == 1 else quantise(reduce_bicubic(as_float(clean), scale))
@@ -105,7 +104,7 @@ def measure(
             given = cascade.enlarged(shown)
             after, _, before, _ = quality(truth, cascade.restore(shown).pixels, given)
             gains[way] = after - before
-        yield Case(noise, coded, blur, look(rule, lookers, shown), gains)
+        yield Case(noise, coded, blur, look(rule, runners, shown), gains)
 
 
 def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
@@ -180,12 +179,12 @@ def main() -> int:
     given = parser.parse_args()
     pictures = [image for _, image in read_images(given.images) if image.ndim == 3]
     rule = shipped_rule(given.scale)
-    all_ways = ways(rule, given.scale)
-    lookers = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
+    runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
+    all_ways = ways(rule, given.scale, runners)
     cases: list[Case] = []
     for clean in pictures[:: max(1, len(pictures) // given.most)][: given.most]:
-        height, width = (min(size, given.side) // given.scale * given.scale for size in clean.shape[:2])
-        cases += measure(middle(clean, given.side)[:height, :width], given.scale, rule, lookers, all_ways)
+        part = divisible(middle(clean, given.side), given.scale)
+        cases += measure(part, given.scale, rule, runners, all_ways)
     print(json.dumps({"scale": given.scale, **summary(cases, rule)}, indent=2))
     return 0
 

@@ -35,7 +35,7 @@ from restore_models.calibration import (
 from restore_models.cascade import Cascade
 from restore_models.degradation_kinds import degrade, small_picture
 from restore_models.degradations import Applied, FloatImage, jpeg, reduce_bicubic
-from restore_models.evaluation_images import Image8, middle, read_items
+from restore_models.evaluation_images import Image8, divisible, middle, read_items
 from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, made_for_scale
@@ -161,8 +161,7 @@ def shown_forms(
 ) -> Iterator[Shown]:
     """All damaged forms of one clean picture, the image with `number` in its set; as `kinds_for`."""
     scale = made_for_scale(program) or 1
-    height, width = (size // scale * scale for size in clean.shape[:2])
-    clean = clean[:height, :width]
+    clean = divisible(clean, scale)
     for kind in kinds_for(program, after_small=after_small):
         shown, applied = damaged(clean, kind, number) if scale == 1 else _small(clean, scale, kind, number)
         yield Shown(kind, applied, clean, shown)

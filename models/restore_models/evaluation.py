@@ -28,7 +28,7 @@ from restore_models.degradations import (
     quantise,
     reduce_bicubic,
 )
-from restore_models.evaluation_images import Item, read_images, read_items, read_pairs
+from restore_models.evaluation_images import Item, divisible, read_images, read_items, read_pairs
 from restore_models.evaluation_protocol import (
     Case,
     ProgramSubject,
@@ -248,8 +248,7 @@ def _pair(subject: Subject, item: Item, _number: int) -> list[Sample]:
 
 def _super_resolved(factor: int) -> Case:
     def measure(subject: Subject, item: Item, _number: int) -> list[Sample]:
-        height, width = (size // factor * factor for size in item.clean.shape[:2])
-        clean = item.clean[:height, :width]
+        clean = divisible(item.clean, factor)
         small = levels_like(reduce_bicubic(as_float(clean), factor), clean)
         large = enlarge(small, factor)
         restored = subject.enlarge(small, factor)

@@ -23,7 +23,7 @@ from restore_models.calibration import (
 from restore_models.calibration_images import DamagedPicture, measure_damaged, shown_forms
 from restore_models.cascade import Cascade
 from restore_models.degradations import FloatImage, downscale, gaussian_noise, quantise, reduce_bicubic
-from restore_models.evaluation_images import Image8, Item, middle
+from restore_models.evaluation_images import Image8, Item, divisible, middle
 from restore_models.evaluation_protocol import (
     Case,
     Quality,
@@ -121,12 +121,12 @@ def _ways(subject: Subject) -> list[_Way]:
     ]
     if isinstance(subject, EnlargingSubject):
         found += subject.cascades.items()
-    made = [
-        (cascade, read_calibration(executor.program, one.program.program_sha256() if one else None), first)
-        for first, cascade in found
-        for one in [cascade.small]
-    ]
-    return [_Way(cascade, calibration, first) for cascade, calibration, first in made if calibration]
+    ways = []
+    for first, cascade in found:
+        small = cascade.small.program.program_sha256() if cascade.small else None
+        if (calibration := read_calibration(executor.program, small)) is not None:
+            ways.append(_Way(cascade, calibration, first))
+    return ways
 
 
 def _given(subject: Subject, shown: Image8) -> str | None:
@@ -161,9 +161,7 @@ def _shifted(ways: list[_Way], name: str, make: Callable[[FloatImage, int], Floa
 
     def measure(subject: Subject, item: Item, number: int) -> list[Sample]:
         scale = ways[0].cascade.scale
-        clean = middle(item.clean, ways[0].calibration.side)
-        height, width = (size // scale * scale for size in clean.shape[:2])
-        clean = clean[:height, :width]
+        clean = divisible(middle(item.clean, ways[0].calibration.side), scale)
         small = reduce_bicubic(as_float(clean), scale) if scale > 1 else as_float(clean)
         shown = levels_like(make(small, number), clean)
         first = _given(subject, shown)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from restore_manifests.errors import UsageError
 
-__all__ = ["Image8", "Item", "middle", "read_images", "read_items", "read_pairs"]
+__all__ = ["Image8", "Item", "divisible", "middle", "read_images", "read_items", "read_pairs"]
 
 Image8 = NDArray[np.uint8]
 """(height, width) where grey, else (height, width, 3) RGB, sRGB-encoded."""
@@ -168,6 +168,12 @@ def _truth(path: Path) -> str | None:
         if file.is_file():
             return file.read_text(encoding="utf-8", errors="replace")
     return None
+
+
+def divisible(clean: Image8, factor: int) -> Image8:
+    """As much of an image, from its corner, as can be divided by `factor`."""
+    height, width = (size // factor * factor for size in clean.shape[:2])
+    return clean[:height, :width]
 
 
 def middle(clean: Image8, side: int) -> Image8:

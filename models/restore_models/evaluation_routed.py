@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from restore_models.cascade import Cascade
 from restore_models.evaluation_protocol import ProgramSubject
 from restore_models.program import made_for_scale
 from restore_models.restorer import Executor
-from restore_models.routing import AnyRule, EnlargingRule, look
+from restore_models.routing import AnyRule, EnlargingRule, look, shipped_rule
 
 __all__ = ["EnlargingSubject", "RoutedSubject"]
 
@@ -28,10 +29,22 @@ class EnlargingSubject(ProgramSubject):
         factor = made_for_scale(executor.program) or 1
         self.cascades = {name: Cascade(executor, factor, one) for name, one in small.items()}
         """By the id of what restores first."""
+        self._chosen: dict[tuple[tuple[int, ...], bytes], str | None] = {}
+
+    @classmethod
+    def of(cls, executor: Executor, open_executor: Callable[[str], Executor]) -> EnlargingSubject | None:
+        """With the shipped models, opened by id; None for a program that is for no enlarged images."""
+        rule = shipped_rule(made_for_scale(executor.program) or 1)
+        if not isinstance(rule, EnlargingRule):
+            return None
+        return cls(executor, {name: open_executor(name) for name in rule.small.models()}, rule)
 
     def first(self, shown: NDArray[Any]) -> str | None:
-        """The id of what restores this picture before it is enlarged, if anything does."""
-        return self._rule.choose(look(self._rule, self._small, shown)).small
+        """The id of what restores this picture before it is enlarged, if anything does; looked for once."""
+        key = shown.shape, hashlib.sha256(shown.tobytes()).digest()
+        if key not in self._chosen:
+            self._chosen[key] = self._rule.choose(look(self._rule, self._small, shown)).small
+        return self._chosen[key]
 
 
 class RoutedSubject:

@@ -117,18 +117,12 @@ def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
 def _enlarging(runner: TorchRunner, *, exact: bool) -> EnlargingSubject | None:
     """A program for enlarged images with the shipped models that restore before that; None for another."""
     from restore_models.evaluation_routed import EnlargingSubject  # noqa: PLC0415
-    from restore_models.program import made_for_scale  # noqa: PLC0415
     from restore_models.restorer import TorchRunner  # noqa: PLC0415
-    from restore_models.routing import EnlargingRule, shipped_rule  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
-    rule = shipped_rule(made_for_scale(runner.program) or 1)
-    if not isinstance(rule, EnlargingRule):
-        return None
-    small = {
-        name: TorchRunner(open_model(name, models_folder())[1], exact=exact) for name in rule.small.models()
-    }
-    return EnlargingSubject(runner, small, rule)
+    return EnlargingSubject.of(
+        runner, lambda name: TorchRunner(open_model(name, models_folder())[1], exact=exact)
+    )
 
 
 def _gmacs(program: Program) -> float | None:

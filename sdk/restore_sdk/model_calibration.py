@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import UsageError
-from restore_manifests.pixels import pixels_sha256
 from restore_sdk.executors import make_executor
 from restore_sdk.models import models_folder
 from restore_sdk.single_file import check_place, write_file
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from restore_models.calibration import Calibration
-    from restore_models.program import Program
-    from restore_models.restorer import Executor
     from restore_models.zoo import ModelFile
 
 __all__ = ["calibrate_model"]
@@ -65,14 +62,18 @@ def calibrate_model(
     """
     from restore_models.calibration import NOTE, NOTE_AFTER  # noqa: PLC0415 -- keeps torch out of light commands
     from restore_models.calibration_images import calibrate_program  # noqa: PLC0415
+    from restore_models.evaluation_routed import EnlargingSubject  # noqa: PLC0415
     from restore_models.program import load_program, save_program  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     found, program = open_model(model, models_folder())
     target = _target(found, out, force=force)
     executor = make_executor(found, program, exact=True)
-    smaller = _smaller(program)
-    parts = 1 + len(smaller)
+    routed = EnlargingSubject.of(
+        executor, lambda name: make_executor(*open_model(name, models_folder()), exact=True)
+    )
+    cascades = routed.cascades if routed else {}
+    parts = 1 + len(cascades)
 
     def calibrate(part: int, **options: Any) -> Calibration:
         def say(share: float) -> None:
@@ -81,10 +82,13 @@ def calibrate_model(
 
         return calibrate_program(executor, images, alpha=alpha, delta=delta, progress=say, **options)
 
+    def given(name: str) -> Callable[[NDArray[Any]], bool]:
+        return lambda shown: routed is not None and routed.first(shown) == name
+
     calibration = calibrate(0)
     after = {
-        name: calibrate(1 + index, small=small, given_to_small=given)
-        for index, (name, (small, given)) in enumerate(smaller.items())
+        name: calibrate(1 + index, small=cascade.small, given_to_small=given(name))
+        for index, (name, cascade) in enumerate(cascades.items())
     }
     notes = {**program.notes, NOTE: calibration.to_notes()}
     if after:
@@ -110,34 +114,6 @@ def calibrate_model(
 def _rows(calibration: Calibration) -> list[dict[str, Any]]:
     fields = {"name", "images", "pictures", "scale_64ths", "risk", "risk_upper"}
     return [one.model_dump(include=fields) for one in calibration.classes]
-
-
-def _smaller(program: Program) -> dict[str, tuple[Executor, Callable[[NDArray[Any]], bool]]]:
-    """By id the models that `restore run` has restore pictures before this program gets them enlarged, and
-    whether they get a picture; empty for a program that is not for enlarged ones."""
-    from restore_models.program import made_for_scale  # noqa: PLC0415 -- keeps torch out of light commands
-    from restore_models.routing import EnlargingRule, look, shipped_rule  # noqa: PLC0415
-    from restore_models.zoo import open_model  # noqa: PLC0415
-
-    rule = shipped_rule(made_for_scale(program) or 1)
-    if not isinstance(rule, EnlargingRule):
-        return {}
-    opened = {
-        name: make_executor(*open_model(name, models_folder()), exact=True) for name in rule.small.models()
-    }
-
-    chosen: dict[str, str | None] = {}  # each picture is shown once for every model
-
-    def first(shown: NDArray[Any]) -> str | None:
-        digest = pixels_sha256(shown)
-        if digest not in chosen:
-            chosen[digest] = rule.choose(look(rule, opened, shown)).small
-        return chosen[digest]
-
-    def given(name: str) -> Callable[[NDArray[Any]], bool]:
-        return lambda shown: first(shown) == name
-
-    return {name: (executor, given(name)) for name, executor in opened.items()}
 
 
 def _target(model: ModelFile, out: Path | None, *, force: bool) -> Path:

@@ -74,8 +74,8 @@ def make_plan(
     SHA-256 of its program, that restores before that."""
     steps = []
     if small is not None:
-        parameters = {"model": small[0], "program_sha256": small[1], "arithmetic": arithmetic}
-        steps.append(Step(operation=route_step.RESTORE_SMALL, parameters=dict(parameters)))
+        first = {"model": small[0], "program_sha256": small[1], "arithmetic": arithmetic}
+        steps.append(Step(operation=route_step.RESTORE_SMALL, parameters={**first}))
     if scale != 1:
         steps.append(Step(operation="enlarge", parameters={"factor": scale, "kernel": "bicubic, a = -0.75"}))
     parameters = {"model": model_id, "program_sha256": program_sha256, "arithmetic": arithmetic}
