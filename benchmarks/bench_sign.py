@@ -7,12 +7,14 @@ Signing. Ours is what `restore run` does once pixels, maps and their PNG files a
 and files, the record, the claim with the maps and the source in it, the log entry and its proof, both
 signatures, and the bundle on the disk, synced. `ours_hashed` is the same without the hashes of pixels and map
 files, which `restore run` makes while the PNG files are encoded: signing, embedding and storing alone.
+`ours_unstored` stops at the signed result in memory, the log entry being on the disk: signing and embedding.
 
 `bare` is c2pa-python signing the same PNG file into a new file, with a claim of one action and nothing else;
 `alike` gives it the claim that ours has, in memory: the same assertions, the source as parent, the maps as
 components. Neither of the two hashes pixels, writes maps, keeps a log or syncs. A file that was not synced
 may be gone after a power cut, so `bare_synced` and `alike_synced` also put the one signed file on the disk,
-as every program has to that says it is stored. All write into folders without older files.
+as every program has to that says it is stored. `bare_unstored` is `bare` from memory to memory. All write
+into folders without older files.
 
 Verifying. Ours is `restore verify --no-recompute`, in process, with the trust root and the log's key given,
 `ours_decoding` the same with `--pixels`.
@@ -143,8 +145,8 @@ def hash_and_sign(scene: Scene, stages: dict[str, list[float]]) -> None:
     sign_ours(scene, stages)
 
 
-def sign_alone(scene: Scene, *, synced: bool) -> None:
-    """c2pa-python by itself, from file to file, with the settings that we use and next to nothing to say."""
+def embed_alone(scene: Scene, source: BinaryIO, target: BinaryIO) -> None:
+    """c2pa-python by itself, with the settings that we use and next to nothing to say."""
     definition = {
         "claim_generator_info": [{"name": "benchmark", "version": "1"}],
         "format": "image/png",
@@ -164,10 +166,17 @@ def sign_alone(scene: Scene, *, synced: bool) -> None:
         c2pa.Context.from_dict(settings) as context,
         c2pa.Builder(json.dumps(definition), context=context) as builder,
         c2pa.Signer.from_callback(scene.identity.sign, algorithm, scene.identity.chain_pem, None) as signer,
+    ):
+        builder.sign(signer, "image/png", source, target)
+
+
+def sign_alone(scene: Scene, *, synced: bool) -> None:
+    """From file to file."""
+    with (
         (scene.folder / "unsigned.png").open("rb") as source,
         (scene.folder / "alone.png").open("w+b") as target,
     ):
-        builder.sign(signer, "image/png", source, target)
+        embed_alone(scene, source, target)
         if synced:
             sync(target)
 
@@ -297,6 +306,8 @@ def measure(folder: Path, megapixels: float, rounds: int, *, signing_too: bool) 
             {
                 "ours": lambda: hash_and_sign(scene, stages),
                 "ours_hashed": lambda: sign_ours(scene, {}),
+                "ours_unstored": lambda: sign_record(scene.job, scene.evidence, scene.body, scene.files),
+                "bare_unstored": lambda: embed_alone(scene, io.BytesIO(scene.result), io.BytesIO()),
                 "bare": lambda: sign_alone(scene, synced=False),
                 "bare_synced": lambda: sign_alone(scene, synced=True),
                 "alike": lambda: sign_alike(scene, synced=False),

@@ -130,7 +130,8 @@ def _card(model: ModelFile, program: Program, tables: list[str]) -> str:
         f"# {model.id}",
         said["summary"].strip(),
         "## What it is",
-        f"- {weights:,} weights, {len(program.instructions)} instructions, licence {notes['licence']}",
+        f"- {weights:,} weights, {len(program.instructions)} instructions, "
+        f"{program.views} view{'s' if program.views > 1 else ''} of the image, licence {notes['licence']}",
         f"- file SHA-256 `{program.file_sha256}`",
         f"- program SHA-256 `{program.program_sha256()}`",
         f"- architecture `{notes['architecture']}`",

@@ -65,7 +65,7 @@ def collect(paths: list[Path], setting: str, model: str | None) -> list[Point]:
         ModelError: if there is no such model.
     """
     file, program = open_model(model, Path("none"))
-    gmacs = multiply_adds(Architecture.from_dict(dict(program.notes["architecture"]))) / 1e9
+    gmacs = program.views * multiply_adds(Architecture.from_dict(dict(program.notes["architecture"]))) / 1e9
     points: list[Point] = []
     for path in paths:
         suite, rows = read_rows(path)

@@ -22,6 +22,7 @@ from restore_models.evaluation_images import Image8, Item
 from restore_models.program import made_for_scale
 from restore_models.resample import enlarge
 from restore_models.restorer import Executor, restore_pixels
+from restore_models.views import in_all_views
 
 __all__ = [
     "Case",
@@ -133,7 +134,7 @@ def restore_outputs(executor: Executor, rgb: NDArray[np.float64]) -> dict[str, N
     pads = [(0, -size % program.multiple) for size in (height, width)]
     padded = np.pad(rgb, [*pads, (0, 0)], mode="symmetric")
     integers = np.rint(padded * 1020).astype(np.int32) - 510
-    outputs = executor.integers(np.ascontiguousarray(integers.transpose(2, 0, 1)))
+    outputs = in_all_views(executor, np.ascontiguousarray(integers.transpose(2, 0, 1)))
     found: dict[str, NDArray[np.float64]] = {}
     for name in ("residual", "interval"):
         scale = 2.0 ** -program.instruction_exponent(program.outputs[name]) * 512 / 4

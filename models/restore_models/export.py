@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ _ESTIMATE_BATCHES = 24
 _BATCH = 8
 
 
-def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) -> Program:
+def export_program(
+    checkpoint: Path, target: Path, *, data: Path, licence: str, views: int | None = None
+) -> Program:
     """Writes the program of a checkpoint's averaged weights to `target`, its known answers beside it.
 
     Args:
         checkpoint: made by `training.train_restoration`.
         data: the folder it was trained on; only its held-out images are used.
         licence: of the weights, an SPDX expression.
+        views: in how many the program looks at an image, 1 or 8; None: as the checkpoint's configuration says.
 
     Raises:
         ModelError: if the checkpoint is damaged or does not go into an exact program.
@@ -43,6 +47,7 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
     state = load_checkpoint(checkpoint)
     network = load_network(checkpoint)
     config = TrainingConfig.model_validate(state.notes["config"])
+    config = config if views is None else config.model_copy(update={"views": views})
     source = patch_source(config, load_photographs(data, validation=True), config.seed + 1000)
     batches = [
         to_network_units(torch.from_numpy(source.batch(step, _BATCH, _PATCH).degraded))
@@ -59,6 +64,7 @@ def export_program(checkpoint: Path, target: Path, *, data: Path, licence: str) 
     if config.scale != 1:
         notes["scale"] = config.scale
     program = quantise_network(network, batches, notes, compensate=not config.quantised)
+    program = replace(program, views=config.views)
     program.notes["estimate_error"] = _estimate_errors(program, source)
     save_program(target, program)
     make_vectors(program, target.with_suffix(".vectors.json"))
@@ -72,7 +78,7 @@ def _estimate_errors(program: Program, source: PatchSource) -> dict[str, list[in
     errors = []
     for step in range(_CALIBRATION_BATCHES, _CALIBRATION_BATCHES + _ESTIMATE_BATCHES):
         batch = source.batch(step, _BATCH, _PATCH)
-        said = executor.run(torch.from_numpy(np.rint(batch.degraded * 1020) - 510))["estimate"]
+        said = executor.run(torch.from_numpy(np.rint(batch.degraded * 1020) - 510))["estimate"]  # in one view
         errors.append(batch.estimates - said.mean(dim=(2, 3)).numpy() / 2**exponent)
     ends = np.quantile(np.concatenate(errors), [0.05, 0.95], axis=0) * 1000
     return {name: [int(low), int(high)] for name, low, high in zip(ESTIMATES, *np.rint(ends), strict=True)}

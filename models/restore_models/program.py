@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 FORMAT = "restore.program/1"
+FORMAT_OF_VIEWS = "restore.program/2"
+"""Of a program that looks at an image in more than one view: readers of the first format cannot run it."""
+VIEWS = 8
+"""How many views there are: four quarter turns, of the image and of its mirror image."""
 LIMIT = 2**24
 """Every partial sum stays below this: the integers that float32 holds without gaps."""
 SCORE_STEPS = 128
@@ -104,6 +108,8 @@ class Program:
     notes: dict[str, Any] = field(default_factory=dict)
     """JSON values that are not executed: identity, licence, architecture, calibration, training record."""
     file_sha256: str = ""
+    views: int = 1
+    """1, or `VIEWS`: what is returned is the mean over the image turned and mirrored; see `views`."""
 
     def instruction_exponent(self, name: str) -> int:
         """The exponent of a tensor by name."""
@@ -134,19 +140,18 @@ def exp_table() -> NDArray[np.int16]:
 
 
 def _executed_json(program: Program) -> str:
-    return json.dumps(
-        {
-            "format": FORMAT,
-            "instructions": [asdict(instruction) for instruction in program.instructions],
-            "outputs": program.outputs,
-            "input_exponent": program.input_exponent,
-            "input_limit": program.input_limit,
-            "multiple": program.multiple,
-            "halo": program.halo,
-        },
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    executed: dict[str, Any] = {
+        "format": FORMAT,
+        "instructions": [asdict(instruction) for instruction in program.instructions],
+        "outputs": program.outputs,
+        "input_exponent": program.input_exponent,
+        "input_limit": program.input_limit,
+        "multiple": program.multiple,
+        "halo": program.halo,
+    }
+    if program.views != 1:
+        executed |= {"format": FORMAT_OF_VIEWS, "views": program.views}
+    return json.dumps(executed, sort_keys=True, separators=(",", ":"))
 
 
 def save_program(path: Path, program: Program) -> None:
@@ -196,11 +201,13 @@ def parse_program(data: bytes, name: str) -> Program:
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         executed = json.loads(metadata["program"])
-        if executed["format"] != FORMAT:
+        if executed["format"] not in (FORMAT, FORMAT_OF_VIEWS):
             raise ModelError(
-                f"{name} is a program of format {executed['format']!r}, not {FORMAT!r}.",
+                f"{name} is a program of format {executed['format']!r}; this version reads {FORMAT!r} and "
+                f"{FORMAT_OF_VIEWS!r}.",
                 hint="Use a model made for this version of restore.",
             )
+        views = _views(executed)
         program = Program(
             instructions=tuple(_instruction(values) for values in executed["instructions"]),
             outputs=dict(executed["outputs"]),
@@ -211,6 +218,7 @@ def parse_program(data: bytes, name: str) -> Program:
             tensors=tensors,
             notes=json.loads(metadata["notes"]),
             file_sha256=hashlib.sha256(data).hexdigest(),
+            views=views,
         )
         if certificate(program) != json.loads(metadata["certificate"]):
             raise ModelError(
@@ -223,6 +231,22 @@ def parse_program(data: bytes, name: str) -> Program:
             hint="Reinstall restore, or name another model with --model.",
         ) from problem
     return program
+
+
+def _views(executed: dict[str, Any]) -> int:
+    """The first format says nothing of views; the second says that there are all of them."""
+    if executed["format"] == FORMAT and "views" not in executed:
+        return 1
+    if (
+        executed["format"] == FORMAT_OF_VIEWS
+        and type(executed["views"]) is int
+        and executed["views"] == VIEWS
+    ):
+        return VIEWS
+    raise ModelError(
+        f"The program asks for views of an image that a {executed['format']} does not have.",
+        hint="Export the model again.",
+    )
 
 
 def _instruction(values: dict[str, Any]) -> Instruction:

@@ -19,6 +19,7 @@ from restore_models.architecture import ESTIMATES
 from restore_models.calibration import HALF_LEVELS_ADDED, SCALE_ONE
 from restore_models.program import Program
 from restore_models.torch_executor import TorchExecutor
+from restore_models.views import in_all_views
 
 __all__ = [
     "DEFAULT_TILE",
@@ -153,7 +154,7 @@ def _run_tile(
     (top, bottom), (left, right) = spans
     y = _mirrored(np.arange(top, bottom), pixels.shape[0])
     x = _mirrored(np.arange(left, right), pixels.shape[1])
-    outputs = executor.integers(_network_integers(pixels[y[:, None], x[None, :]]))
+    outputs = in_all_views(executor, _network_integers(pixels[y[:, None], x[None, :]]))
     return outputs, (rows.start - top, columns.start - left)
 
 

@@ -90,6 +90,9 @@ class TrainingConfig(BaseModel):
     interval_weight: float = Field(default=0.05, ge=0)
     """Weight of the pinball loss of the 5 % and 95 % quantiles."""
     estimate_weight: float = Field(default=0.01, ge=0)
+    views: Literal[1, 8] = 1
+    """In how many views the exported program looks at an image, see the module `views`; training knows one.
+    Eight take eight times as long, which pays where pictures are small."""
     quantised: bool = False
     """Train through the rounding of the future integer program, calibrated again at every checkpoint; for
     fine-tuning with `--start`, in float32."""

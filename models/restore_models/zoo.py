@@ -39,7 +39,7 @@ DEFAULT_MODEL = "blind-fine-1"
 """For every kind of damage."""
 QUIET_MODEL = "quiet-fine-1"
 """For images without noise: compressed, reduced, soft; see `routing`."""
-ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-3"}
+ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}
 """By scale, for images without noise that `restore run --scale` has enlarged."""
 EXTERNAL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """What files of external models may end in; pickles are read as tensors only."""

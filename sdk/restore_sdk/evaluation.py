@@ -133,4 +133,4 @@ def _gmacs(program: Program) -> float | None:
         shape = Architecture.from_dict(program.notes["architecture"])
     except (KeyError, TypeError, ModelError):  # notes of a program that others made
         return None
-    return round(multiply_adds(shape) / 1e9, 2)
+    return round(program.views * multiply_adds(shape) / 1e9, 2)

@@ -75,7 +75,8 @@ def train(
     )
     model = folder / "model.safetensors"
     if is_first_process():
-        export_program(result.checkpoint, model, data=data, licence=LICENCE)
+        # a finished run may be exported again with other views, by --resume: nothing is trained then
+        export_program(result.checkpoint, model, data=data, licence=LICENCE, views=settings.views)
     return {
         "checkpoint": str(result.checkpoint),
         "model": str(model),

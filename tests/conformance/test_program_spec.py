@@ -56,7 +56,7 @@ def read_model(data: bytes) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
     program = json.loads(header.pop("__metadata__")["program"])
-    assert program["format"] == "restore.program/1"
+    assert program["format"] == ("restore.program/2" if "views" in program else "restore.program/1")
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
@@ -201,6 +201,37 @@ def execute(program: dict[str, Any], tensors: dict[str, Any], image: Tensor) -> 
 # --- section 5: from pixels to pixels --------------------------------------------------------------------
 
 
+def turned(tensor: Tensor) -> Tensor:
+    """A quarter turn counterclockwise: what is at (y, x) goes to (w - 1 - x, y)."""
+    return [[list(column) for column in zip(*plane, strict=True)][::-1] for plane in tensor]
+
+
+def mirror(tensor: Tensor) -> Tensor:
+    return [[row[::-1] for row in plane] for plane in tensor]
+
+
+def in_views(program: dict[str, Any], tensors: dict[str, Any], image: Tensor) -> dict[str, Tensor]:
+    found = []
+    for k in range(8):
+        view = mirror(image) if k >= 4 else image
+        for _ in range(k % 4):
+            view = turned(view)
+        outputs = execute(program, tensors, view)
+        for _ in range(-k % 4):
+            outputs = {name: turned(tensor) for name, tensor in outputs.items()}
+        found.append({name: mirror(tensor) if k >= 4 else tensor for name, tensor in outputs.items()})
+    return {
+        name: [
+            [
+                [(sum(values) + 4) >> 3 for values in zip(*rows, strict=True)]
+                for rows in zip(*planes, strict=True)
+            ]
+            for planes in zip(*(outputs[name] for outputs in found), strict=True)
+        ]
+        for name in found[0]
+    }
+
+
 def restore(
     program: dict[str, Any], tensors: dict[str, Any], pixels: list[Any], bits: int
 ) -> tuple[list[Any], Plane, dict[str, int], dict[str, Tensor]]:
@@ -219,7 +250,7 @@ def restore(
     image = [
         [[enter(pixels[y][x] if grey else pixels[y][x][c]) for x in columns] for y in rows] for c in range(3)
     ]
-    raw = execute(program, tensors, image)
+    raw = in_views(program, tensors, image) if "views" in program else execute(program, tensors, image)
 
     exponents = {step["name"]: step["exponent"] for step in program["instructions"]}
     exponent = {output: exponents[name] for output, name in program["outputs"].items()}
@@ -350,6 +381,13 @@ def make_images() -> dict[str, np.ndarray]:
     }
 
 
+@pytest.fixture(scope="module", params=[1, 8], ids=["one view", "eight views"])
+def model_in_views(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("program") / "tiny.safetensors"
+    save_program(path, dataclasses.replace(make_program(), views=request.param))
+    return path
+
+
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("program") / "tiny.safetensors"
@@ -378,10 +416,10 @@ def test_keys_outside_do_not_exist_however_low_the_scores_inside(model_file: Pat
 
 
 @pytest.mark.parametrize("name", make_images())
-def test_the_page_alone_gives_the_bytes_of_the_package(model_file: Path, name: str) -> None:
+def test_the_page_alone_gives_the_bytes_of_the_package(model_in_views: Path, name: str) -> None:
     image = make_images()[name]
-    package = load_program(model_file)
-    program, tensors = read_model(model_file.read_bytes())
+    package = load_program(model_in_views)
+    program, tensors = read_model(model_in_views.read_bytes())
 
     result, widths, estimates, raw = restore(program, tensors, image.tolist(), image.dtype.itemsize * 8)
 
@@ -391,6 +429,7 @@ def test_the_page_alone_gives_the_bytes_of_the_package(model_file: Path, name: s
         assert theirs.interval.tolist() == widths
         assert theirs.estimates == estimates
         assert pixels_sha256(theirs.pixels) == pixels_digest(result, image.dtype.itemsize * 8)
+    assert program_digest(program, tensors) == package.program_sha256()
     assert result != image.tolist()
     assert set(raw) == {"residual", "interval", "estimate"}
 

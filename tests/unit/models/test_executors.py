@@ -102,9 +102,9 @@ def test_large_batch_without_onednn_equals_reference(program: Program) -> None:
 
 @pytest.mark.parametrize("shape", [(200, 150, 3), (97, 300), (1, 1), (5, 260, 3)])
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("fold", [1, 2])
-def test_tiles_equal_whole(shape: tuple[int, ...], bits: int, fold: int) -> None:
-    program = make_program(fold=fold)
+@pytest.mark.parametrize(("fold", "views"), [(1, 1), (2, 1), (2, 8)])
+def test_tiles_equal_whole(shape: tuple[int, ...], bits: int, fold: int, views: int) -> None:
+    program = dataclasses.replace(make_program(fold=fold), views=views)
     image = vector_image(shape[0], shape[1], 3 if len(shape) == 3 else 1, bits)
     runner = TorchRunner(program)
     whole = restore_pixels(runner, image, tile=None)

@@ -121,6 +121,11 @@ def test_export_makes_a_program_with_answers(photographs: Path, tmp_path: Path) 
         assert low <= high
     assert load_vectors(target.with_suffix(".vectors.json"), program)
 
+    viewed = export_program(result.checkpoint, target, data=photographs, licence="CC0-1.0", views=8)
+    assert (program.views, viewed.views) == (1, 8)
+    assert load_program(target).notes["training_config"]["views"] == 8
+    assert load_vectors(target.with_suffix(".vectors.json"), viewed)
+
 
 def test_a_network_for_another_scale_takes_over_what_fits() -> None:
     """All but the first and the last convolutions, whose channels go by the scale."""

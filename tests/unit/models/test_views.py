@@ -1,0 +1,114 @@
+"""An image looked at in several views, and the programs that ask for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from restore_manifests.errors import ModelError
+from restore_models.program import Program, load_program, save_program
+from restore_models.restorer import TorchRunner, restore_pixels
+from restore_models.vectors import vector_image
+from restore_models.views import in_all_views
+
+
+class Seen:
+    """An executor that answers with the image itself, or with what is given for each view in turn."""
+
+    def __init__(self, program: Program, answers: list[int] | None = None) -> None:
+        self.program = program
+        self.images: list[NDArray[np.int32]] = []
+        self._answers = answers
+
+    def integers(self, image: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
+        self.images.append(image)
+        if self._answers is None:
+            return {"residual": image}
+        return {"residual": np.full_like(image, self._answers[len(self.images) - 1])}
+
+
+@pytest.fixture
+def eight(program: Program) -> Program:
+    return dataclasses.replace(program, views=8)
+
+
+def _image(height: int, width: int) -> NDArray[np.int32]:
+    return np.arange(3 * height * width, dtype=np.int32).reshape(3, height, width)
+
+
+def test_every_view_is_another_and_comes_back_to_where_it_was(eight: Program) -> None:
+    executor, image = Seen(eight), _image(4, 6)
+    assert (in_all_views(executor, image)["residual"] == image).all()
+    assert len({(view.shape, view.tobytes()) for view in executor.images}) == 8
+
+
+@pytest.mark.parametrize(
+    ("answers", "mean"),
+    [([3] * 8, 3), ([1] * 4 + [0] * 4, 1), ([1] * 3 + [0] * 5, 0), ([-1] * 4 + [0] * 4, 0)],
+)
+def test_the_mean_rounds_half_up(eight: Program, answers: list[int], mean: int) -> None:
+    assert (in_all_views(Seen(eight, answers), _image(2, 2))["residual"] == mean).all()
+
+
+def test_one_view_is_the_program_itself(program: Program) -> None:
+    executor = Seen(program)
+    in_all_views(executor, _image(4, 6))
+    assert len(executor.images) == 1
+
+
+def test_a_turned_picture_gives_the_turned_result(eight: Program) -> None:
+    """Which the network alone does not do: that is what the views are for."""
+    picture = vector_image(2 * eight.multiple, 3 * eight.multiple, 3, 8)
+    for program, alike in ((eight, True), (dataclasses.replace(eight, views=1), False)):
+        upright, turned = (
+            restore_pixels(TorchRunner(program), np.ascontiguousarray(p))
+            for p in (picture, np.rot90(picture))
+        )
+        assert np.array_equal(np.rot90(upright.pixels), turned.pixels) == alike
+        assert np.array_equal(np.rot90(upright.interval), turned.interval) == alike
+
+
+def test_views_are_part_of_what_is_executed(program: Program, eight: Program, tmp_path: Path) -> None:
+    save_program(tmp_path / "eight.safetensors", eight)
+    assert load_program(tmp_path / "eight.safetensors").views == 8
+    assert eight.program_sha256() != program.program_sha256()
+
+
+def _with(change: Callable[[dict[str, Any]], None], source: Path, target: Path) -> Path:
+    data = source.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    executed = json.loads(header["__metadata__"]["program"])
+    change(executed)
+    header["__metadata__"]["program"] = json.dumps(executed)
+    text = json.dumps(header).encode()
+    target.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    return target
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"views": 1},
+        {"views": 8},
+        {"format": "restore.program/2"},
+        {"format": "restore.program/2", "views": 1},
+        {"format": "restore.program/2", "views": 4},
+        {"format": "restore.program/2", "views": True},
+        {"format": "restore.program/2", "views": 8.0},
+        {"format": "restore.program/3", "views": 8},
+    ],
+)
+def test_other_views_are_refused(program: Program, tmp_path: Path, members: dict[str, Any]) -> None:
+    save_program(tmp_path / "one.safetensors", program)
+    with pytest.raises(ModelError):
+        load_program(
+            _with(lambda e: e.update(members), tmp_path / "one.safetensors", tmp_path / "two.safetensors")
+        )
