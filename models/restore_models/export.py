@@ -37,7 +37,7 @@ def export_program(
         checkpoint: made by `training.train_restoration`.
         data: the folder it was trained on; only its held-out images are used.
         licence: of the weights, an SPDX expression.
-        views: in how many the program looks at an image, 1 or 8; None: as the checkpoint's configuration says.
+        views: in how many the program looks at an image, 1 or 8; None: as the checkpoint's settings say.
 
     Raises:
         ModelError: if the checkpoint is damaged or does not go into an exact program.

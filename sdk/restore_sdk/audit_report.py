@@ -48,10 +48,12 @@ def write_report(report: AuditReport, path: Path, *, force: bool = False) -> Non
 def render_report(report: AuditReport, *, now: datetime | None = None) -> str:
     """The page. `now` is printed in it as the time of the audit (UTC; default: this moment)."""
     environment = _environment()
+    folder = Path(report.directory)
     script = environment.get_template("audit_report.js.j2").render()
     style = environment.get_template("audit_report.css.j2").render()
     return environment.get_template(_TEMPLATE).render(
         report=report,
+        folder=report.directory if folder.name else folder.resolve().name,  # not a lone dot
         items=sorted(report.items, key=lambda item: _ORDER.index(item.verdict)),
         roles=_ROLES,
         plot_of=plot_of,

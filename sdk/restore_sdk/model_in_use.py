@@ -65,6 +65,7 @@ class ProgramInUse:
             model_id=self.id,
             program_sha256=self.program.program_sha256(),
             arithmetic=request.arithmetic,
+            views=self.program.views,
             calibration_sha256=self._calibration(request),
             small=(self.small.id, self.small.program.program_sha256()) if self.small else None,
         )

@@ -67,21 +67,28 @@ def make_plan(
     model_id: str,
     program_sha256: str,
     arithmetic: str,
+    views: int = 1,
     calibration_sha256: str | None = None,
     small: tuple[str, str] | None = None,
 ) -> list[Step]:
     """The steps for one image: enlarge where asked for, then restore. `small` is the id of a model, and the
-    SHA-256 of its program, that restores before that."""
+    SHA-256 of its program, that restores before that. `views` are the program's; one is not mentioned."""
     steps = []
     if small is not None:
         first = {"model": small[0], "program_sha256": small[1], "arithmetic": arithmetic}
         steps.append(Step(operation=route_step.RESTORE_SMALL, parameters={**first}))
     if scale != 1:
         steps.append(Step(operation="enlarge", parameters={"factor": scale, "kernel": "bicubic, a = -0.75"}))
-    parameters = {"model": model_id, "program_sha256": program_sha256, "arithmetic": arithmetic}
+    parameters: dict[str, str | int] = {
+        "model": model_id,
+        "program_sha256": program_sha256,
+        "arithmetic": arithmetic,
+    }
+    if views != 1:
+        parameters["views"] = views
     if calibration_sha256 is not None:
         parameters["calibration_sha256"] = calibration_sha256
-    steps.append(Step(operation="restore", parameters=dict(parameters)))
+    steps.append(Step(operation="restore", parameters={**parameters}))
     return steps
 
 
@@ -255,4 +262,9 @@ class _Run:
 
         found = self._find(step)
         assert not isinstance(found, ExternalModel)  # noqa: S101 -- `find_executor` goes by the operation
+        if (said := step.parameters.get("views", 1)) != found.program.views:
+            raise ManifestError(
+                f"The step {step.operation} says {said!r} views, but its program looks in "
+                f"{found.program.views}."
+            )
         return found

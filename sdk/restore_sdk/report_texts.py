@@ -72,8 +72,10 @@ OPERATIONS = {
         "gives a correction that is added to the picture, and for each pixel an interval. It was trained on "
         "pairs of clean and artificially degraded pictures: the correction by the Charbonnier loss or the "
         "logarithm of the squared error (the model's card says which) [4], the interval by the quantile "
-        "(pinball) loss at 5 % and 95 % [5]. With exact arithmetic the trained "
-        "network is a program of whole-number operations, so that every machine computes the same pixels."
+        "(pinball) loss at 5 % and 95 % [5]. Where the step says so, the network looks at the picture in "
+        "eight views, turned and mirrored, and the correction is the mean of the eight [10]. With exact "
+        "arithmetic the trained network is a program of whole-number operations, so that every machine "
+        "computes the same pixels."
     ),
     "restore_external": (
         "restore_external: a neural network made by others, of the architecture and the file that the step "
@@ -112,4 +114,6 @@ REFERENCES = (
     "[7] A. Rundgren, B. Jordan, S. Erdtman. JSON Canonicalization Scheme. RFC 8785, 2020.",
     "[8] B. Laurie, E. Messeri, R. Stradling. Certificate Transparency Version 2.0. RFC 9162, 2021.",
     "[9] Coalition for Content Provenance and Authenticity. Technical Specification 2.2, 2025.",
+    "[10] R. Timofte, R. Rothe, L. Van Gool. Seven ways to improve example-based single image super "
+    "resolution. CVPR 2016.",
 )

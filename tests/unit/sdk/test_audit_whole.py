@@ -182,3 +182,10 @@ def test_an_audit_without_recomputation_decodes_only_if_asked_to(
     assert [item.verdict.value for item in decoded.items] == ["fail", "pass"]
     assert "not computed again" in decoded.items[1].message
     assert "decoded" not in decoded.items[1].message
+
+
+def test_report_names_the_folder_it_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "case 17").mkdir()
+    monkeypatch.chdir(tmp_path / "case 17")
+    assert "<title>Audit of case 17: unable</title>" in render_report(AuditReport(".", (), (), ()))
+    assert "<title>Audit of a/b: unable</title>" in render_report(AuditReport("a/b", (), (), ()))

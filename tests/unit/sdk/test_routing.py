@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +339,24 @@ def test_plan_that_chooses_late_is_not_followed(run: Callable[..., Restoration],
         found = recomputing.recompute(late, open_evidence(tmp_path / "picture.png"), done.result.read_bytes())
         assert found.pixels_sha256 is None
         assert expected in (found.reason or "")
+
+
+def test_the_record_says_in_how_many_views(run: Callable[..., Restoration], tmp_path: Path) -> None:
+    once = run(0.0, scale=2)
+    assert "views" not in _body(once).plan[-1].parameters
+    single = decode_png(once.result.read_bytes())
+    file = tmp_path / "home" / "models" / f"{ENLARGES2}.safetensors"
+    save_program(file, replace(load_program(file), views=8))
+    done = _with_what_is_installed(tmp_path, scale=2)
+    body, result, evidence = _body(done), done.result.read_bytes(), open_evidence(tmp_path / "picture.png")
+    assert body.plan[-1].parameters["views"] == 8
+    assert not np.array_equal(decode_png(result), single)
+    assert recompute(body, evidence, result).pixels_sha256 == body.result.pixels_sha256
+    for said in (1, None):
+        last = body.plan[-1].model_copy(update={"parameters": {**body.plan[-1].parameters, "views": said}})
+        found = recompute(body.model_copy(update={"plan": [*body.plan[:-1], last]}), evidence, result)
+        assert found.pixels_sha256 is None
+        assert f"says {said!r} views, but its program looks in 8" in (found.reason or "")
 
 
 @pytest.mark.parametrize("suite", ["gaussian", "jpeg", "estimate"])
