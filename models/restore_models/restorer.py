@@ -112,7 +112,8 @@ def restore_pixels(
     cells = 0
     areas = list(_tiles(height, width, tile or -(-max(height, width) // program.multiple) * program.multiple))
     for index, (rows, columns) in enumerate(areas):
-        outputs, inner = _run_tile(executor, pixels, rows, columns)
+        done = _share_of(progress, index, len(areas))
+        outputs, inner = _run_tile(executor, pixels, rows, columns, done)
         part = pixels[rows, columns]
         residual = _crop(outputs["residual"], inner, part.shape[:2])
         result[rows, columns] = _apply(part, residual, program)
@@ -125,8 +126,6 @@ def restore_pixels(
         said = _cells(outputs["estimate"], program, inner, part.shape[:2])
         sums += said.reshape(len(ESTIMATES), -1).sum(axis=1, dtype=np.int64)
         cells += said[0].size
-        if progress is not None:
-            progress((index + 1) / len(areas))
     unit = cells << program.instruction_exponent(program.outputs["estimate"])
     estimates = {
         name: (2000 * int(total) + unit) // (2 * unit) for name, total in zip(ESTIMATES, sums, strict=True)
@@ -141,8 +140,19 @@ def _tiles(height: int, width: int, tile: int) -> Iterator[tuple[slice, slice]]:
             yield slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
 
 
+def _share_of(
+    progress: Callable[[float], None] | None, index: int, count: int
+) -> Callable[[float], None] | None:
+    """Progress of one tile of `count` as a share of all."""
+    return None if progress is None else lambda share: progress((index + share) / count)
+
+
 def _run_tile(
-    executor: Executor, pixels: NDArray[Any], rows: slice, columns: slice
+    executor: Executor,
+    pixels: NDArray[Any],
+    rows: slice,
+    columns: slice,
+    progress: Callable[[float], None] | None,
 ) -> tuple[dict[str, Integers], tuple[int, int]]:
     """The outputs over the extended tile, and where in it the tile begins."""
     program = executor.program
@@ -154,7 +164,7 @@ def _run_tile(
     (top, bottom), (left, right) = spans
     y = _mirrored(np.arange(top, bottom), pixels.shape[0])
     x = _mirrored(np.arange(left, right), pixels.shape[1])
-    outputs = in_all_views(executor, _network_integers(pixels[y[:, None], x[None, :]]))
+    outputs = in_all_views(executor, _network_integers(pixels[y[:, None], x[None, :]]), progress)
     return outputs, (rows.start - top, columns.start - left)
 
 

@@ -7,10 +7,13 @@ differently in each view, and the mean of the views errs less.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from restore_models.program import VIEWS
 
 if TYPE_CHECKING:
     from restore_models.restorer import Executor
@@ -20,21 +23,26 @@ __all__ = ["in_all_views"]
 Integers = NDArray[np.int32]
 
 
-def in_all_views(executor: Executor, image: Integers) -> dict[str, Integers]:
+def in_all_views(
+    executor: Executor, image: Integers, progress: Callable[[float], None] | None = None
+) -> dict[str, Integers]:
     """The outputs of `executor` for (3, height, width), both sides multiples of the program's `multiple`.
 
     With eight views, each value is the mean of the eight outputs turned back, rounded half up: the sums are
-    whole numbers, so the result depends on no order (docs/program.md, section 6).
+    whole numbers, so the result depends on no order (docs/program.md, section 5). `progress` is called with
+    the finished share, 0 to 1.
     """
     views = executor.program.views
-    if views == 1:
-        return executor.integers(image)
     total: dict[str, Integers] = {}
     for view in range(views):
         for name, values in executor.integers(_turned(image, view)).items():
             back = _turned_back(values, view)
             total[name] = total[name] + back if view else back
-    return {name: (values + views // 2) // views for name, values in total.items()}
+        if progress is not None:
+            progress((view + 1) / views)
+    if views == 1:
+        return total
+    return {name: (values + VIEWS // 2) // VIEWS for name, values in total.items()}
 
 
 def _turned(image: NDArray[Any], view: int) -> NDArray[Any]:

@@ -58,9 +58,16 @@ def test_the_mean_rounds_half_up(eight: Program, answers: list[int], mean: int) 
 
 
 def test_one_view_is_the_program_itself(program: Program) -> None:
-    executor = Seen(program)
-    in_all_views(executor, _image(4, 6))
+    executor, image = Seen(program), _image(4, 6)
+    assert (in_all_views(executor, image)["residual"] == image).all()
     assert len(executor.images) == 1
+
+
+def test_progress_is_told_view_by_view(eight: Program) -> None:
+    shares: list[float] = []
+    side = eight.multiple
+    restore_pixels(TorchRunner(eight), vector_image(side, 2 * side, 3, 8), tile=side, progress=shares.append)
+    assert shares == [(view + 1) / 16 for view in range(16)]
 
 
 def test_a_turned_picture_gives_the_turned_result(eight: Program) -> None:
