@@ -87,6 +87,7 @@ def export_onnx(program: Program) -> bytes:
     sides multiples of `program.multiple`; outputs `residual`, `interval` and `estimate`.
 
     The same program gives the same bytes under one version of onnx. Its digest is in the model's metadata.
+    The graph is of one view: the mean over several is made around it (`views.in_all_views`).
 
     Raises:
         ModelError: if onnx is not installed, or the program's windows do not divide its `multiple`.
