@@ -94,7 +94,7 @@ def _calibration(program: Program) -> list[str]:
         return []
     ids = {open_model(m.id, Path("none"))[1].program_sha256(): m.id for m in known_models(Path("none"))}
     after = [
-        f"For what `{ids.get(first, first)}` has restored before it is enlarged, by its estimates:\n\n"
+        f"For what `{ids.get(first, first)}` has restored before, by the estimates of the record:\n\n"
         + _class_table(one)
         for one in calibrations_after(program)
         for first in [str(one.small_program_sha256)]

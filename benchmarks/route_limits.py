@@ -3,9 +3,10 @@
     python benchmarks/route_limits.py --images DIR [--scale 1] [--most 8]
 
 The middle of each picture (clean, evenly chosen among those there are) is reduced where `--scale` enlarges,
-gets Gaussian noise and JPEG compression as an 8-bit file holds them, or is blurred, is cut beside the grid of
-blocks, and is restored in every way that `restore_models.routing.shipped_rule` chooses among: by the blind or
-the quiet model, or, enlarged, by the model for the scale alone and after either of the two. Gains are in dB
+gets Gaussian noise and JPEG compression as an 8-bit file holds them, or is blurred, or blurred and noisy, is
+cut beside the grid of blocks, and is restored in every way that `restore_models.routing.shipped_rule` chooses
+among: by the blind or the quiet model or by both in turn, or, enlarged, by the model for the scale alone and
+after either of the two. Gains are in dB
 over what was shown, enlarged bicubically where it is. Beside the shipped rule stand the same with other
 limits, and the best way for every single picture, which no rule can beat. Prints one JSON document.
 """
@@ -43,8 +44,12 @@ NOISE = (0, 1, 2, 3, 5, 8, 12, 20)
 QUALITY = (10, 40, 60, 80, 90, 95, None)
 BLUR = (0.5, 0.8, 1.2, 2.0)
 """Sigma in pixels; without noise, and at the last two qualities."""
+NOISY_BLUR = (2, 5, 12, 25, 50)
+"""Noise of what is blurred as well."""
 LIMITS = (0, 500, 1000, 1500, 2000, 3000, 4000, 6000, 9000, 12_000, 20_000)
 SOFT = (100, 250, 400, 600, 800, 1200, 10_000)
+SOFT_AFTER = (350, 450, 500, 550, 600, 700, 900, 1200, 100_000)
+PER_LEVEL = (0, 5, 10, 15, 20, 30)
 _BESIDE = 3
 """Rows and columns that are cut off after compression."""
 
@@ -65,7 +70,11 @@ class Case:
 def ways(rule: AnyRule, scale: int, runners: dict[str, TorchRunner]) -> Ways:
     """All that a rule chooses among."""
     if isinstance(rule, Rule):
-        return {Choice(name): Cascade(runner) for name, runner in runners.items()}
+        twice = Choice(rule.quiet, rule.noisy)
+        both = (
+            {} if rule.soft_after is None else {twice: Cascade(runners[rule.quiet], 1, runners[rule.noisy])}
+        )
+        return {**{Choice(name): Cascade(runner) for name, runner in runners.items()}, **both}
     last = runners[rule.enlarged]
     after = {Choice(rule.enlarged, name): Cascade(last, scale, runners[name]) for name in rule.small.models()}
     return {Choice(rule.enlarged): Cascade(last, scale), **after}
@@ -75,6 +84,8 @@ def damages() -> Iterator[tuple[int, int | None, float]]:
     """Noise, quality and blur."""
     yield from ((noise, coded, 0.0) for noise in NOISE for coded in QUALITY)
     yield from ((0, coded, blur) for blur in BLUR for coded in QUALITY[-2:])
+    yield from ((noise, None, blur) for noise in NOISY_BLUR for blur in BLUR)
+    yield from ((noise, None, 0.0) for noise in NOISY_BLUR[-2:])
 
 
 def damaged(small: FloatImage, noise: int, coded: int | None, blur: float) -> FloatImage:
@@ -115,6 +126,11 @@ def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
             "limit": {str(n): replace(rule, limit=n) for n in LIMITS},
             "compressed_limit": {str(n): replace(rule, compressed_limit=n) for n in LIMITS},
             "compressed_from": {str(n): replace(rule, compressed_from=n) for n in LIMITS},
+            "soft_after, soft_per_level": {
+                f"{s}, {n}": replace(rule, soft_after=s, soft_per_level=n)
+                for s in (SOFT_AFTER if rule.soft_after is not None else ())
+                for n in PER_LEVEL
+            },
         }
     small = others(rule.small)
     clean = {f"{n}, {c}": replace(rule, clean_noise=n, clean_compression=c) for n in LIMITS for c in LIMITS}
@@ -146,6 +162,7 @@ def summary(cases: list[Case], rule: AnyRule) -> dict[str, Any]:
             "noise_seen": float(np.median([case.seen.noise for case in these])) / 1000,
             "compression_seen": float(np.median([case.seen.compression for case in these])) / 1000,
             "blur_seen": float(np.median([case.seen.blur for case in these])) / 1000,
+            "blur_seen_after": float(np.median([case.seen.blur_after for case in these])) / 1000,
             **alone(these),
             "rule": mean(these, by(rule)),
         }

@@ -3,10 +3,10 @@
 Each image is cut to its middle and damaged once in each of the `kinds_for` the program, with a strength drawn
 by its place in the set, and kept as an 8-bit file does. The program's estimates of the damaged picture say
 its class. For a program for enlarged pictures it is reduced first; and where another program restores the
-small picture before it is enlarged, that one's estimates say the class, and only the pictures count that it
-would be given. The loss of an image in a class is the mean, over its damaged forms that fell in it, of the
-share of samples whose truth is outside the interval. Images are drawn independently, their damaged forms are
-not, which is why an image counts once in a class.
+picture before, in the size that it came in, what both say tells the class (`estimates_of_both`), and only the
+pictures count that it would be given. The loss of an image in a class is the mean, over its damaged forms
+that fell in it, of the share of samples whose truth is outside the interval. Images are drawn independently,
+their damaged forms are not, which is why an image counts once in a class.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ CLASSES_AFTER: tuple[tuple[str, dict[str, int]], ...] = (
     ("compression", {"jpeg_loss": 160}),
     ("noise", {}),
 )
-"""As `CLASSES`, where another program restores before enlarging: clean pictures are not among them."""
+"""As `CLASSES`, where another program restores before: clean pictures are not among them."""
 
 _SEED = 31
 _ALL_KINDS = (*KINDS, *ENLARGED_KINDS, "soft")
@@ -148,7 +148,7 @@ def kinds_for(program: Program, *, after_small: bool = False) -> tuple[str, ...]
 
     Args:
         program: the one whose intervals are scaled.
-        after_small: whether another one restores the picture before it is enlarged.
+        after_small: whether another one restores the picture before.
     """
     scale = made_for_scale(program)
     if scale is None:
@@ -278,8 +278,8 @@ def calibrate_program(
     Args:
         executor: what runs the program, exactly.
         folder: 8-bit images that the program was not trained on, and where there is one `SOURCES_NAME`.
-        small: for a program for enlarged images, what restores them before that; None: nothing does.
-        given_to_small: whether a small picture is one that `small` is given; None: all are.
+        small: what restores a picture before the program, and before it is enlarged; None: nothing does.
+        given_to_small: whether a picture is one that `small` is given; None: all are.
         alpha: the share of samples that may lie outside, on average over pictures of a class.
         delta: how often, over draws of the images, that may turn out wrong, for each class by itself.
         side: of the part of each image that is used, in pixels.

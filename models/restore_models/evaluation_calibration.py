@@ -36,7 +36,7 @@ from restore_models.evaluation_protocol import (
     quality,
     restore_outputs,
 )
-from restore_models.evaluation_routed import EnlargingSubject
+from restore_models.evaluation_routed import CascadeSubject
 from restore_models.evaluation_statements import damaged_middle, kinds
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import made_for_scale
@@ -119,7 +119,7 @@ def _ways(subject: Subject) -> list[_Way]:
     found: list[tuple[str | None, Cascade]] = [
         (None, Cascade(executor, made_for_scale(executor.program) or 1))
     ]
-    if isinstance(subject, EnlargingSubject):
+    if isinstance(subject, CascadeSubject):
         found += subject.cascades.items()
     ways = []
     for first, cascade in found:
@@ -130,7 +130,7 @@ def _ways(subject: Subject) -> list[_Way]:
 
 
 def _given(subject: Subject, shown: Image8) -> str | None:
-    return subject.first(shown) if isinstance(subject, EnlargingSubject) else None
+    return subject.first(shown) if isinstance(subject, CascadeSubject) else None
 
 
 def _by_class(way: _Way) -> Case:

@@ -13,37 +13,44 @@ from numpy.typing import NDArray
 from restore_models.cascade import Cascade
 from restore_models.evaluation_protocol import ProgramSubject
 from restore_models.program import made_for_scale
-from restore_models.restorer import Executor
+from restore_models.restorer import Executor, restore_pixels
 from restore_models.routing import AnyRule, EnlargingRule, look, shipped_rule
 
-__all__ = ["EnlargingSubject", "RoutedSubject"]
+__all__ = ["CascadeSubject", "RoutedSubject"]
 
 
-class EnlargingSubject(ProgramSubject):
-    """A program for enlarged images, with what restores those that are not clean before they are enlarged."""
+class CascadeSubject(ProgramSubject):
+    """A program with what restores a picture before it: what is to be enlarged and is not clean, or what is
+    noisy and soft."""
 
-    def __init__(self, executor: Executor, small: Mapping[str, Executor], rule: EnlargingRule) -> None:
+    def __init__(self, executor: Executor, others: Mapping[str, Executor], rule: AnyRule) -> None:
+        """`others` by id: for a program for enlarged images those that restore before enlarging, for the one
+        that is `quiet` in the rule its `noisy`."""
         super().__init__(executor)
-        self._small = small
+        self._lookers = others if isinstance(rule, EnlargingRule) else {**others, rule.quiet: executor}
         self._rule = rule
         factor = made_for_scale(executor.program) or 1
-        self.cascades = {name: Cascade(executor, factor, one) for name, one in small.items()}
+        self.cascades = {name: Cascade(executor, factor, one) for name, one in others.items()}
         """By the id of what restores first."""
         self._chosen: dict[tuple[tuple[int, ...], bytes], str | None] = {}
 
     @classmethod
-    def of(cls, executor: Executor, open_executor: Callable[[str], Executor]) -> EnlargingSubject | None:
-        """With the shipped models, opened by id; None for a program that is for no enlarged images."""
+    def of(cls, executor: Executor, open_executor: Callable[[str], Executor]) -> CascadeSubject | None:
+        """With the shipped models, opened by id; None for a program before which nothing restores."""
         rule = shipped_rule(made_for_scale(executor.program) or 1)
-        if not isinstance(rule, EnlargingRule):
+        if isinstance(rule, EnlargingRule):
+            return cls(executor, {name: open_executor(name) for name in rule.small.models()}, rule)
+        if rule.soft_after is None or made_for_scale(executor.program) is not None:
             return None
-        return cls(executor, {name: open_executor(name) for name in rule.small.models()}, rule)
+        if open_executor(rule.quiet).program.program_sha256() != executor.program.program_sha256():
+            return None
+        return cls(executor, {rule.noisy: open_executor(rule.noisy)}, rule)
 
     def first(self, shown: NDArray[Any]) -> str | None:
-        """The id of what restores this picture before it is enlarged, if anything does; looked for once."""
+        """The id of what restores this picture before the program, if anything does; looked for once."""
         key = shown.shape, hashlib.sha256(shown.tobytes()).digest()
         if key not in self._chosen:
-            self._chosen[key] = self._rule.choose(look(self._rule, self._small, shown)).small
+            self._chosen[key] = self._rule.choose(look(self._rule, self._lookers, shown)).small
         return self._chosen[key]
 
 
@@ -57,30 +64,30 @@ class RoutedSubject:
 
     def __init__(self, executors: Mapping[str, Executor], rules: Mapping[int, AnyRule]) -> None:
         self._executors = executors
-        self._subjects = {name: ProgramSubject(executor) for name, executor in executors.items()}
         self._rules = rules
         self.chosen: Counter[str] = Counter()
-        """How many pictures each model has restored, or each pair of models, one before enlarging."""
+        """How many pictures each model has restored, or each pair of models, one after the other."""
 
     def restore(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        return self.choose(pixels).restore(pixels)
+        return self.cascade(pixels).restore(pixels).pixels
 
     def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
-        rule = self._rules[factor]
-        choice = rule.choose(look(rule, self._executors, small))
-        self.chosen[" then ".join(name for name in (choice.small, choice.model) if name)] += 1
-        first = self._executors[choice.small] if choice.small else None
-        return Cascade(self._executors[choice.model], factor, first).restore(small).pixels
+        return self.cascade(small, factor).restore(small).pixels
 
     def restore_unclipped(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        levels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-        return self.choose(levels).restore_unclipped(image)
+        cascade = self.cascade(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
+        first = ProgramSubject(cascade.small or cascade.executor).restore_unclipped(image)
+        if cascade.small is None:
+            return first
+        return restore_pixels(cascade.executor, first.astype(np.uint8)).pixels
 
-    def choose(self, pixels: NDArray[Any]) -> ProgramSubject:
-        """What restores this picture."""
-        name = self._rules[1].choose(look(self._rules[1], self._executors, pixels)).model
-        self.chosen[name] += 1
-        return self._subjects[name]
+    def cascade(self, pixels: NDArray[Any], factor: int = 1) -> Cascade:
+        """What restores a picture that comes so and is to be enlarged by `factor`."""
+        rule = self._rules[factor]
+        choice = rule.choose(look(rule, self._executors, pixels))
+        self.chosen[" then ".join(name for name in (choice.small, choice.model) if name)] += 1
+        first = self._executors[choice.small] if choice.small else None
+        return Cascade(self._executors[choice.model], factor, first)
 
     def note(self) -> str:
         """One sentence on what was chosen how often."""

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from restore_models.architecture import ESTIMATES
+from restore_models.cascade import Cascade, estimate_errors
 from restore_models.degradation_kinds import degrade
 from restore_models.degradations import Applied, FloatImage, blur_kernel, gaussian_noise, jpeg
 from restore_models.evaluation_images import Image8, Item, middle
@@ -30,7 +31,6 @@ from restore_models.evaluation_protocol import (
     quality,
 )
 from restore_models.evaluation_routed import RoutedSubject
-from restore_models.restorer import Executor, restore_pixels
 from restore_models.training_config import TrainingConfig
 
 __all__ = ["damaged_middle", "estimate_cases", "kinds"]
@@ -130,9 +130,9 @@ def _said(
     subject: Subject, clean: Image8, worse: Image8, applied: Applied
 ) -> Iterator[tuple[str, tuple[Quality, dict[str, Ratio]]]]:
     """Of each quantity the figures of one damaged picture."""
-    executor = _executor(subject, worse)
-    restored = restore_pixels(executor, worse)
-    errors = dict(executor.program.notes.get("estimate_error", {}))
+    cascade = _cascade(subject, worse)
+    restored = cascade.restore(worse)
+    errors = estimate_errors(cascade.programs())
     figures = quality(clean, restored.pixels, worse)
     for name, target in zip(ESTIMATES, applied.targets(), strict=True):
         truth, said = 1000 * target, max(0, restored.estimates[name])
@@ -146,7 +146,8 @@ def _said(
         yield name, (figures, found)
 
 
-def _executor(subject: Subject, worse: Image8) -> Executor:
-    """What runs the program that judges this picture."""
-    chosen = subject.choose(worse) if isinstance(subject, RoutedSubject) else subject
-    return executor_of(chosen, "estimate")
+def _cascade(subject: Subject, worse: Image8) -> Cascade:
+    """What restores this picture and judges it."""
+    if isinstance(subject, RoutedSubject):
+        return subject.cascade(worse)
+    return Cascade(executor_of(subject, "estimate"))

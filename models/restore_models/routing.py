@@ -6,7 +6,8 @@ scale. Those for enlarged images know clean and sharp ones: what is noisy, compr
 its own size first, by one of the other two. The blind network's own estimates, in the image as it came,
 decide: of the noise, and of the compression, because compressed texture looks like noise. What is soft, or
 was made small and large again, the network for images without noise sees better; it is asked where an image
-is to be enlarged. The estimates are made of whole numbers by exact programs: the decision is the same on
+is to be enlarged, and otherwise of what the blind one has restored: what is soft then, it restores once
+more. The estimates are made of whole numbers by exact programs: the decision is the same on
 every machine, is recorded, and is made again by `verify`.
 """
 
@@ -30,11 +31,14 @@ __all__ = [
     "COMPRESSED_FROM",
     "COMPRESSED_LIMIT",
     "NOISE_LIMIT",
+    "SOFT_AFTER",
+    "SOFT_PER_LEVEL",
     "AnyRule",
     "Choice",
     "EnlargingRule",
     "Rule",
     "Seen",
+    "blur_after_in_sample",
     "look",
     "routed_models",
     "seen_in_sample",
@@ -51,6 +55,13 @@ COMPRESSED_FROM = 15_000
 
 COMPRESSED_LIMIT = 9000
 """`NOISE_LIMIT` for compressed images, whose remains of texture are seen as noise."""
+
+SOFT_AFTER = 550
+"""Blur, in thousandths of a pixel, from which on the model without noise restores again what the blind one
+has restored: as it sees it in that."""
+
+SOFT_PER_LEVEL = 15
+"""By how much `SOFT_AFTER` is higher for each 8-bit level of noise: what was noisier is smoother after."""
 
 CLEAN_NOISE = 2000
 """With less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged as it is."""
@@ -87,12 +98,15 @@ class Seen:
     thousandths of a pixel, not negative."""
     reduction: int = 0
     """As `blur`: how often the image was halved before, in thousandths, not negative."""
+    blur_after: int = 0
+    """As `blur`, but of what the blind model has restored, where that restores an image that is not to be
+    enlarged; else 0."""
 
 
 @dataclass(frozen=True)
 class Choice:
     """Ids of models: `model` restores the image in its final size, `small` before that in the size that it
-    came in, where it has to be enlarged and is not clean."""
+    came in, where one network is not enough."""
 
     model: str
     small: str | None = None
@@ -102,7 +116,9 @@ class Choice:
 class Rule:
     """`quiet` restores an image with less noise than its limit, `noisy` every other; ids of models.
 
-    The limit is `compressed_limit` for images that have lost at least `compressed_from`, else `limit`.
+    The limit is `compressed_limit` for images that have lost at least `compressed_from`, else `limit`. What
+    `noisy` has restored, `quiet` restores again if it has at least `soft_after` of blur left, and
+    `soft_per_level` more for each level of noise; None: never.
     """
 
     noisy: str
@@ -110,6 +126,8 @@ class Rule:
     limit: int
     compressed_from: int
     compressed_limit: int
+    soft_after: int | None = None
+    soft_per_level: int = 0
 
     @property
     def router(self) -> str:
@@ -121,9 +139,18 @@ class Rule:
         return self.noisy, self.quiet
 
     def choose(self, seen: Seen) -> Choice:
-        """The model for an image that looks so."""
+        """The models for an image that looks so."""
+        if not self.is_noisy(seen):
+            return Choice(self.quiet)
+        if self.soft_after is None:
+            return Choice(self.noisy)
+        soft = seen.blur_after >= self.soft_after + self.soft_per_level * seen.noise // 1000
+        return Choice(self.quiet, self.noisy) if soft else Choice(self.noisy)
+
+    def is_noisy(self, seen: Seen) -> bool:
+        """Whether `noisy` restores the image, or restores it first."""
         limit = self.compressed_limit if seen.compression >= self.compressed_from else self.limit
-        return Choice(self.quiet if seen.noise < limit else self.noisy)
+        return seen.noise >= limit
 
 
 @dataclass(frozen=True)
@@ -153,7 +180,7 @@ class EnlargingRule:
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so before it is enlarged."""
         if seen.noise >= self.clean_noise or seen.compression >= self.clean_compression:
-            return Choice(self.enlarged, self.small.choose(seen).model)
+            return Choice(self.enlarged, self.small.noisy if self.small.is_noisy(seen) else self.small.quiet)
         if seen.blur >= self.clean_blur or seen.reduction >= self.clean_reduction:
             return Choice(self.enlarged, self.small.quiet)
         return Choice(self.enlarged)
@@ -169,7 +196,7 @@ def shipped_rule(scale: int = 1) -> AnyRule:
     """
     rule = Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, NOISE_LIMIT, COMPRESSED_FROM, COMPRESSED_LIMIT)
     if scale not in zoo.ENLARGING_MODELS:
-        return rule
+        return replace(rule, soft_after=SOFT_AFTER, soft_per_level=SOFT_PER_LEVEL) if scale == 1 else rule
     limits = (CLEAN_NOISE, CLEAN_COMPRESSION, CLEAN_BLUR, CLEAN_REDUCTION)
     return EnlargingRule(rule, zoo.ENLARGING_MODELS[scale], *limits)
 
@@ -189,7 +216,10 @@ def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any])
     """
     seen = seen_in_sample(executors[rule.router], pixels)
     if isinstance(rule, Rule):
-        return seen
+        if rule.soft_after is None or not rule.is_noisy(seen):
+            return seen
+        after = blur_after_in_sample(executors[rule.noisy], executors[rule.quiet], pixels)
+        return replace(seen, blur_after=after)
     blur, reduction = softness_in_sample(executors[rule.small.quiet], pixels)
     return replace(seen, blur=blur, reduction=reduction)
 
@@ -211,6 +241,15 @@ def softness_in_sample(executor: Executor, pixels: NDArray[Any]) -> tuple[int, i
     """Median blur and reduction, as in `Seen`, over the same tiles by a program whose head says both."""
     blur, reduction = _medians(executor, pixels, "blur_sigma", "scale_log2")
     return blur, reduction
+
+
+def blur_after_in_sample(noisy: Executor, quiet: Executor, pixels: NDArray[Any]) -> int:
+    """Median blur over the same tiles, each restored by `noisy`, as `quiet` sees it: `Seen.blur_after`."""
+    said = [
+        restore_pixels(quiet, restore_pixels(noisy, tile).pixels).estimates["blur_sigma"]
+        for tile in _tiles(pixels)
+    ]
+    return max(0, _median(said))
 
 
 def _medians(executor: Executor, pixels: NDArray[Any], *names: str) -> list[int]:

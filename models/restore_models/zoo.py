@@ -37,7 +37,7 @@ __all__ = [
 
 DEFAULT_MODEL = "blind-fine-1"
 """For every kind of damage."""
-QUIET_MODEL = "quiet-fine-1"
+QUIET_MODEL = "quiet-fine-2"
 """For images without noise: compressed, reduced, soft; see `routing`."""
 ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}
 """By scale, for images without noise that `restore run --scale` has enlarged."""

@@ -6,12 +6,13 @@ The calibration is in the model file (`restore_models.calibration`). The plan na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.canonical import canonical_bytes, sha256_hex
 from restore_manifests.errors import UndecidableError
 from restore_manifests.schema import Finding, Step
+from restore_sdk.route_step import restores_twice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +41,7 @@ _SUMMED = (
     " Two networks restored, one before enlarging and one after it: the interval is the sum of both, that "
     "of the first enlarged by repeating its values."
 )
+_SUMMED_IN_ONE_SIZE = " Two networks restored, one after the other: the interval is the sum of both."
 NO_GUARANTEE = "None: the quantiles were learned, not calibrated on independent images."
 _PARAMETER = "calibration_sha256"
 _QUANTITIES = {
@@ -127,11 +129,13 @@ def _above(calibration: Calibration, estimates: Mapping[str, int]) -> list[str]:
 
 
 def confidence_method(
-    calibration: Calibration | None, estimates: Mapping[str, int], *, summed: bool = False
+    calibration: Calibration | None, estimates: Mapping[str, int], plan: Sequence[Step]
 ) -> str:
-    """How the confidence map of a picture was computed; `summed`: of the intervals of two networks."""
+    """How the confidence map of a picture that was restored by `plan` was computed."""
     scale = calibration.scale(estimates) if calibration else None
-    end = _SUMMED if summed else ""
+    end = ""
+    if restores_twice(plan):
+        end = _SUMMED if any(step.operation == "enlarge" for step in plan) else _SUMMED_IN_ONE_SIZE
     if scale is None:
         return CONFIDENCE_METHOD + end
     return (

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from restore_manifests.schema import Degradation
 
-__all__ = ["abstentions", "describe"]
+if TYPE_CHECKING:
+    from restore_models.program import Program
+
+__all__ = ["abstentions", "describe", "notes_of"]
 
 SMALLEST_SIDE = 32
 """Below this many pixels a side there is less than half an attention window to go by."""
@@ -46,6 +50,13 @@ def describe(estimates: dict[str, int], notes: dict[str, Any]) -> dict[str, Degr
             case _:
                 continue
     return found
+
+
+def notes_of(programs: Sequence[Program]) -> dict[str, Any]:
+    """The notes that `describe` goes by, of the one or two programs that restored a picture, in order."""
+    from restore_models.cascade import estimate_errors  # noqa: PLC0415 -- torch stays out of light commands
+
+    return {**programs[0].notes, "estimate_error": estimate_errors(programs)}
 
 
 def _degradation(ends: list[float], unit: str) -> Degradation:

@@ -12,7 +12,7 @@ from restore_sdk.models import models_folder
 from restore_sdk.single_file import check_place, write_file
 
 if TYPE_CHECKING:
-    from restore_models.evaluation_routed import EnlargingSubject, RoutedSubject
+    from restore_models.evaluation_routed import CascadeSubject, RoutedSubject
     from restore_models.program import Program
     from restore_models.restorer import TorchRunner
 
@@ -114,13 +114,13 @@ def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
     return RoutedSubject(executors, rules)
 
 
-def _enlarging(runner: TorchRunner, *, exact: bool) -> EnlargingSubject | None:
+def _enlarging(runner: TorchRunner, *, exact: bool) -> CascadeSubject | None:
     """A program for enlarged images with the shipped models that restore before that; None for another."""
-    from restore_models.evaluation_routed import EnlargingSubject  # noqa: PLC0415
+    from restore_models.evaluation_routed import CascadeSubject  # noqa: PLC0415
     from restore_models.restorer import TorchRunner  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
-    return EnlargingSubject.of(
+    return CascadeSubject.of(
         runner, lambda name: TorchRunner(open_model(name, models_folder())[1], exact=exact)
     )
 

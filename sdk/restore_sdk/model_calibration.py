@@ -37,7 +37,8 @@ def calibrate_model(
 
     What is executed stays the same (`program_sha256`); the file's own hash changes. A program for enlarged
     images is calibrated beside that for what the shipped models have restored before, as `restore run` has
-    them do with pictures that are not clean.
+    them do with pictures that are not clean; the shipped one for images without noise for what is noisy and
+    soft and the other one has restored before.
 
     Args:
         model: id of an installed model, or a model file made by restore.
@@ -52,7 +53,7 @@ def calibrate_model(
     Returns:
         `model`, `file`, `file_sha256`, `program_sha256`, `alpha`, `delta`, `images` (their number),
         `classes`: for each `name`, `images`, `pictures`, `scale_64ths` (null: no guarantee), `risk`,
-        `risk_upper`; and `after`: such classes by the id of a model that restores before enlarging.
+        `risk_upper`; and `after`: such classes by the id of a model that restores before this one.
 
     Raises:
         UsageError: for a share that is none, images that cannot be used, a shipped model without `out`, or a
@@ -62,14 +63,14 @@ def calibrate_model(
     """
     from restore_models.calibration import NOTE, NOTE_AFTER  # noqa: PLC0415 -- keeps torch out of light commands
     from restore_models.calibration_images import calibrate_program  # noqa: PLC0415
-    from restore_models.evaluation_routed import EnlargingSubject  # noqa: PLC0415
+    from restore_models.evaluation_routed import CascadeSubject  # noqa: PLC0415
     from restore_models.program import load_program, save_program  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     found, program = open_model(model, models_folder())
     target = _target(found, out, force=force)
     executor = make_executor(found, program, exact=True)
-    routed = EnlargingSubject.of(
+    routed = CascadeSubject.of(
         executor, lambda name: make_executor(*open_model(name, models_folder()), exact=True)
     )
     cascades = routed.cascades if routed else {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from restore_manifests.errors import UsageError
 from restore_manifests.schema import Degradation, Finding, Label, ModelUse, Request, Step
 from restore_sdk.confidence import calibration_sha256
-from restore_sdk.estimates import describe
+from restore_sdk.estimates import describe, notes_of
 from restore_sdk.executors import make_executor
 from restore_sdk.external_step import EXTERNAL_DOUBT, external_use, make_external_plan
 from restore_sdk.labels import EXTERNAL_LABEL, label_of, training_doubts
@@ -40,7 +40,7 @@ class ProgramInUse:
     routed: Routed | None = None
     """How this model was chosen for the image; None: it was named."""
     small: ProgramInUse | None = None
-    """What restores the image before it is enlarged, if anything does."""
+    """What restores the image before it is enlarged, or before this one does, if anything does."""
 
     @property
     def seen(self) -> Seen | None:
@@ -106,7 +106,7 @@ class ProgramInUse:
 
     def degradation(self, estimates: dict[str, int]) -> dict[str, Degradation]:
         """The estimates in units that people use, with the errors of the program that made them."""
-        return describe(estimates, (self.small or self).program.notes)
+        return describe(estimates, notes_of([one.program for one in (self.small, self) if one is not None]))
 
     def remarks(self, request: Request, _height: int, _width: int) -> list[Finding]:
         """What the record has to say of how the image was computed."""
@@ -160,7 +160,11 @@ class RoutedInUse:
         choice = self.rule.choose(seen)
         chosen = self.programs[choice.model]
         small = self.programs[choice.small] if choice.small else None
-        softness = self.programs[self.rule.small.quiet] if isinstance(self.rule, EnlargingRule) else None
+        softness = None
+        if isinstance(self.rule, EnlargingRule):
+            softness = self.programs[self.rule.small.quiet]
+        elif self.rule.soft_after is not None:
+            softness = self.programs[self.rule.quiet]
         routed = Routed(self.router, self.rule, seen, softness)
         if small is None:
             return replace(chosen, routed=routed)

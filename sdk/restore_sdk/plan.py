@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Executed", "execute", "make_plan"]
 
 _SMALL_SHARE = 1 / 3
-"""Of the time of both restoring steps, what the one before enlarging takes."""
+"""Of the time of both restoring steps, what the first takes where the picture is enlarged after it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def make_plan(
     small: tuple[str, str] | None = None,
 ) -> list[Step]:
     """The steps for one image: enlarge where asked for, then restore. `small` is the id of a model, and the
-    SHA-256 of its program, that restores before that. `views` are the program's; one is not mentioned."""
+    SHA-256 of its program, that restores before all that. `views` are the program's; one is not mentioned."""
     steps = []
     if small is not None:
         first = {"model": small[0], "program_sha256": small[1], "arithmetic": arithmetic}
@@ -135,6 +135,7 @@ class _Run:
         self._confidence: NDArray[np.uint8] | None = None
         self._calibration: Calibration | None = None
         self._restored = False
+        self._may_restore_twice = False
         self._operations = {
             route_step.ROUTE: self._route,
             route_step.RESTORE_SMALL: self._restore_small,
@@ -171,8 +172,13 @@ class _Run:
         )
 
     def _route(self, step: Step) -> None:
-        from restore_models.routing import seen_in_sample, softness_in_sample  # noqa: PLC0415 -- torch stays out
+        from restore_models.routing import (  # noqa: PLC0415 -- torch stays out of light commands
+            blur_after_in_sample,
+            seen_in_sample,
+            softness_in_sample,
+        )
 
+        self._may_restore_twice = route_step.may_restore_twice(step)
         if self._pixels is not self._evidence:
             raise ManifestError("The plan chooses a model late, which restore never plans.")
         if self._seen is None:
@@ -180,6 +186,9 @@ class _Run:
             if (look := route_step.second_look(step)) is not None:
                 blur, reduction = softness_in_sample(self._executor(look), self._pixels)
                 self._seen = replace(self._seen, blur=blur, reduction=reduction)
+            if (look := route_step.look_after(step, self._seen)) is not None:
+                noisy, quiet = self._executor(step), self._executor(look)
+                self._seen = replace(self._seen, blur_after=blur_after_in_sample(noisy, quiet, self._pixels))
 
     def _restore_small(self, step: Step) -> None:
         from restore_models.cascade import EarlierInterval  # noqa: PLC0415 -- as above
@@ -209,7 +218,7 @@ class _Run:
         from restore_models.restorer import restore_pixels  # noqa: PLC0415 -- as above
 
         self._check_first()
-        if self._small is not None and self._before is self._evidence:
+        if self._small is not None and self._before is self._evidence and not self._may_restore_twice:
             raise ManifestError("The plan restores twice in one size, which restore never plans.")
         executor = self._executor(step)
         small = self._small.program if self._small else None
@@ -222,8 +231,7 @@ class _Run:
             progress=self._part(_SMALL_SHARE if small else 0, 1),
         )
         self._pixels, self._confidence = restored.pixels, restored.interval
-        if small is None:
-            self._estimates = restored.estimates
+        self._estimates = self._of_both(restored.estimates)
         self._restored = True
 
     def _restore_external(self, step: Step) -> None:
@@ -249,7 +257,15 @@ class _Run:
     def _scale(self, estimates: Mapping[str, int]) -> int | None:
         """What the intervals are multiplied by: by what the first program said, which may be this one."""
         assert self._calibration is not None  # noqa: S101 -- asked for only then
-        return self._calibration.scale(estimates if self._small is None else self._estimates)
+        return self._calibration.scale(self._of_both(estimates))
+
+    def _of_both(self, estimates: Mapping[str, int]) -> dict[str, int]:
+        """What is said of the picture, `estimates` being those of the program that makes the result."""
+        from restore_models.cascade import estimates_of_both  # noqa: PLC0415 -- as above
+
+        if self._small is None:
+            return dict(estimates)
+        return estimates_of_both(self._estimates, estimates, self._factor)
 
     def _part(self, start: float, end: float) -> Callable[[float], None] | None:
         """Progress of one restoring step as a share of all."""

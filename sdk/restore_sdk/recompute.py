@@ -19,14 +19,14 @@ from restore_sdk.confidence import (
     confidence_method,
 )
 from restore_sdk.consistency import measure_consistency
-from restore_sdk.estimates import abstentions, describe
+from restore_sdk.estimates import abstentions, describe, notes_of
 from restore_sdk.executors import make_executor
 from restore_sdk.external_step import OPERATION, recorded_external
 from restore_sdk.labels import label_of, training_doubts
 from restore_sdk.maps import edit_map
 from restore_sdk.models import models_folder
 from restore_sdk.plan import execute
-from restore_sdk.route_step import RESTORE_SMALL, restores_before_enlarging, routing_problem
+from restore_sdk.route_step import RESTORE_SMALL, routing_problem
 
 if TYPE_CHECKING:
     from restore_manifests.schema import Body, Step
@@ -85,7 +85,7 @@ def _contradicted(
     if body.tool.version != version("forensic-restore"):
         return  # another version may word these differently
     restoring = [programs[name] for name in (RESTORE_SMALL, "restore") if name in programs]
-    degradation = describe(executed.estimates, restoring[0].notes)
+    degradation = describe(executed.estimates, notes_of(restoring))
     if degradation != body.degradation:
         yield "its estimates of the degradation are others"
     if body.label != label_of(*restoring):
@@ -115,8 +115,7 @@ def _confidence_problem(body: Body, executed: Executed, reasons: list[str]) -> s
     finding = calibration_finding(*said, reasons)
     if stated != ([finding] if finding else []):
         return "the figures of its calibration are others"
-    summed = restores_before_enlarging(body.plan)
-    texts = confidence_method(*said, summed=summed), confidence_guarantee(*said, reasons)
+    texts = confidence_method(*said, body.plan), confidence_guarantee(*said, reasons)
     if recorded is not None and (recorded.method, recorded.guarantee) != texts:
         return "what its confidence map guarantees is another"
     return None

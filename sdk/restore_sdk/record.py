@@ -42,7 +42,6 @@ from restore_sdk.home import restore_home
 from restore_sdk.maps import EDIT_MAP_METHOD, edit_map
 from restore_sdk.output import encode_result
 from restore_sdk.plan import Executed
-from restore_sdk.route_step import restores_before_enlarging
 from restore_sdk.stamping import add_stamps
 from restore_sdk.verification import thread_count
 
@@ -97,9 +96,7 @@ def make_record(
             name=confidence_name,
             pixels_sha256=hashes.map_pixels(confidence_name),
             file_sha256=hashes.map_file(confidence_name),
-            method=confidence_method(
-                executed.calibration, executed.estimates, summed=restores_before_enlarging(plan)
-            ),
+            method=confidence_method(executed.calibration, executed.estimates, plan),
             guarantee=confidence_guarantee(executed.calibration, executed.estimates, reasons),
             statistics={
                 "mean": round(float(executed.confidence.mean(dtype="float64")) / 2, 3),

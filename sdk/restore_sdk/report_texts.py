@@ -49,16 +49,17 @@ OPERATIONS = {
     "route": (
         "route: chooses the model and changes no pixel. On up to nine evenly spread tiles of the source the "
         "model named in the step estimates noise and compression; the median noise, compared with a fixed "
-        "limit, another one for compressed pictures, decides which of two models restores. Where the picture "
-        "is to be enlarged, that model restores it before, unless both estimates are below limits of their "
-        "own; then the other model says how soft the picture is, and restores it before if it is. All of it "
-        "is in whole numbers and is decided again by verify."
+        "limit, another one for compressed pictures, decides which of two models restores. What is noisy "
+        "and, once the noise is taken from the tiles, soft, both restore, one after the other. Where the "
+        "picture is to be enlarged, one of the two restores it before, unless both estimates are below "
+        "limits of their own; then the other model says how soft the picture is, and restores it before if "
+        "it is. All of it is in whole numbers and is decided again by verify."
     ),
     "restore_small": (
         "restore_small: as restore, below, but in the size that the source came in, where the picture is "
-        "enlarged afterwards and restored again: noise and the remains of compression are told from the "
-        "picture best where one pixel of the file is one pixel of the picture. What this step has taken away "
-        "by mistake, the later ones do not know."
+        "restored again afterwards, enlarged or not: noise and the remains of compression are told from the "
+        "picture best where one pixel of the file is one pixel of the picture, and softness where there is "
+        "no noise. What this step has taken away by mistake, the later ones do not know."
     ),
     "enlarge": (
         "enlarge: every sample of the larger picture is a weighted sum of 4 x 4 samples of the smaller one, "

@@ -2,12 +2,14 @@
 
 A compressed picture has a noise limit of its own since 0.6. Steps of earlier records say nothing of
 compression and are judged by the noise alone. Since 0.7 a picture that is to be enlarged may be restored
-before that; steps of earlier records name no model for enlarged ones and choose one model only.
+before that; steps of earlier records name no model for enlarged ones and choose one model only. Since 0.8
+what is soft and noisy is restored twice in one size; steps of earlier records have no limit for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.schema import Body, Step
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "RESTORE_SMALL",
     "ROUTE",
+    "look_after",
     "make_route_step",
-    "restores_before_enlarging",
+    "may_restore_twice",
+    "restores_twice",
     "routing_problem",
     "second_look",
 ]
@@ -28,11 +32,13 @@ ROUTE = "route"
 """The step that looks at a sample of the source to choose the restoring models; it changes no pixel."""
 
 RESTORE_SMALL = "restore_small"
-"""The step that restores a picture in the size that it came in, before it is enlarged."""
+"""The step that restores a picture in the size that it came in, before it is enlarged or restored again."""
 
 _SINCE_0_6 = ("compression_thousandths", "compressed_from_thousandths", "compressed_limit_thousandths")
 _SINCE_0_7 = tuple(f"clean_{name}_thousandths" for name in ("noise", "compression", "blur", "reduction"))
 _SOFT = ("blur_thousandths", "reduction_thousandths")
+_SINCE_0_8 = ("blur_after_thousandths", "soft_after_thousandths", "soft_per_level_thousandths")
+_BLUR_AFTER, _SOFT_AFTER, _SOFT_PER_LEVEL = _SINCE_0_8
 
 
 def make_route_step(
@@ -50,16 +56,23 @@ def make_route_step(
     """
     from restore_models.routing import EnlargingRule  # noqa: PLC0415 -- torch stays out of light commands
 
-    enlarging: dict[str, Any] = {}
+    twice: dict[str, Any] = {}
     if isinstance(rule, EnlargingRule):
         limits = (rule.clean_noise, rule.clean_compression, rule.clean_blur, rule.clean_reduction)
-        enlarging = {
+        twice = {
             "below_program_sha256": soft_program_sha256,
             **dict(zip(_SOFT, (seen.blur, seen.reduction), strict=True)),
             **dict(zip(_SINCE_0_7, limits, strict=True)),
             "enlarged": rule.enlarged,
         }
         rule = rule.small
+    elif rule.soft_after is not None:
+        twice = {
+            "below_program_sha256": soft_program_sha256,
+            _BLUR_AFTER: seen.blur_after,
+            _SOFT_AFTER: rule.soft_after,
+            _SOFT_PER_LEVEL: rule.soft_per_level,
+        }
     return Step(
         operation=ROUTE,
         parameters={
@@ -73,15 +86,31 @@ def make_route_step(
             "compressed_limit_thousandths": rule.compressed_limit,
             "below": rule.quiet,
             "otherwise": rule.noisy,
-            **enlarging,
+            **twice,
         },
     )
 
 
 def second_look(step: Step) -> Step | None:
     """What names the program that says how soft the image is, as a step does; None where it was not asked."""
-    if "enlarged" not in step.parameters:
-        return None
+    return _below(step) if "enlarged" in step.parameters else None
+
+
+def look_after(step: Step, seen: Seen) -> Step | None:
+    """As `second_look`, for the program that says how soft the image is once it is restored: it is asked of
+    what is noisy. `seen` is what the sample looks like."""
+    from restore_models.routing import Rule  # noqa: PLC0415 -- torch stays out of light commands
+
+    rule = _stated_rule(step.parameters) if may_restore_twice(step) else None
+    return _below(step) if isinstance(rule, Rule) and rule.is_noisy(seen) else None
+
+
+def may_restore_twice(step: Step) -> bool:
+    """Whether the rule of this step may choose two models that restore in one size."""
+    return _SOFT_AFTER in step.parameters and "enlarged" not in step.parameters
+
+
+def _below(step: Step) -> Step:
     named = {
         "model": step.parameters.get("below"),
         "program_sha256": step.parameters.get("below_program_sha256"),
@@ -90,8 +119,8 @@ def second_look(step: Step) -> Step | None:
     return Step(operation="look", parameters=named)
 
 
-def restores_before_enlarging(plan: Sequence[Step]) -> bool:
-    """Whether two networks restore, one of them the small picture."""
+def restores_twice(plan: Sequence[Step]) -> bool:
+    """Whether two networks restore, one of them the picture in the size that it came in."""
     return any(step.operation == RESTORE_SMALL for step in plan)
 
 
@@ -108,14 +137,21 @@ def routing_problem(body: Body, seen: Seen | None) -> str | None:
         return "the noise by which its model was chosen is another"
     if _states_compression(route) and seen.compression != route.get("compression_thousandths"):
         return "the compression by which its model was chosen is another"
-    if "enlarged" in route and (seen.blur, seen.reduction) != tuple(route.get(name) for name in _SOFT):
-        return "the softness by which its models were chosen is another"
     rule = _stated_rule(route)
     if rule is None:
         return "the rule by which its model was chosen is none"
+    if not _states_softness(route, seen):
+        return "the softness by which its models were chosen is another"
     small = named.get(RESTORE_SMALL)
     planned = Choice(str(named.get("restore", {}).get("model")), str(small.get("model")) if small else None)
     return None if rule.choose(seen) == planned else "its model is not the one that its own rule chooses"
+
+
+def _states_softness(route: Mapping[str, Any], seen: Seen) -> bool:
+    """Whether what a step says of the softness is so; most do not say anything."""
+    if "enlarged" in route:
+        return (seen.blur, seen.reduction) == tuple(route.get(name) for name in _SOFT)
+    return _SOFT_AFTER not in route or seen.blur_after == route.get(_BLUR_AFTER)
 
 
 def _states_compression(route: Mapping[str, Any]) -> bool:
@@ -133,6 +169,11 @@ def _stated_rule(route: Mapping[str, Any]) -> AnyRule | None:
         return None
     rule = Rule(str(route.get("otherwise")), str(route.get("below")), limit, start, compressed_limit)
     if "enlarged" not in route:
-        return rule
+        if route.keys().isdisjoint(_SINCE_0_8):
+            return rule
+        after, per_level = route.get(_SOFT_AFTER), route.get(_SOFT_PER_LEVEL)
+        if type(after) is not int or type(per_level) is not int:
+            return None
+        return replace(rule, soft_after=after, soft_per_level=per_level)
     limits = [limit for name in _SINCE_0_7 if type(limit := route.get(name)) is int]
     return EnlargingRule(rule, str(route["enlarged"]), *limits) if len(limits) == len(_SINCE_0_7) else None

@@ -117,7 +117,7 @@ def calibrate(
     terminal.document(found)
     _classes(terminal, found["classes"])
     for name, classes in found["after"].items():
-        terminal.say(f"For what {name} has restored before it is enlarged:")
+        terminal.say(f"For what {name} has restored before:")
         _classes(terminal, classes)
     _rows(terminal, {name: value for name, value in found.items() if name not in ("classes", "after")})
     return 0

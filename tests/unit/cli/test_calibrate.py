@@ -71,7 +71,7 @@ def test_people_get_a_table(model: Path, images: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "scale_64ths" in out
     assert "little damage" in out
-    assert "before it is enlarged" not in out
+    assert "has restored before" not in out
 
 
 def test_for_enlarged_images_there_is_a_table_for_each_model_before(
@@ -84,7 +84,7 @@ def test_for_enlarged_images_there_is_a_table_for_each_model_before(
     rule = shipped_rule(2)
     assert isinstance(rule, EnlargingRule)
     for name in rule.small.models():
-        assert f"For what {name} has restored before it is enlarged" in out
+        assert f"For what {name} has restored before:" in out
     assert out.count("scale_64ths") == 3
 
 

@@ -38,7 +38,7 @@ from restore_models.calibration_images import (
 from restore_models.cascade import Cascade
 from restore_models.evaluation import evaluate_suite
 from restore_models.evaluation_images import middle
-from restore_models.evaluation_routed import EnlargingSubject
+from restore_models.evaluation_routed import CascadeSubject
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, load_program, save_program
 from restore_models.resample import enlarge
@@ -439,7 +439,7 @@ def test_the_suite_measures_every_way_in_which_enlarged_pictures_are_restored(
     runner, first = TorchRunner(replace(program, notes=notes)), TorchRunner(program)
     for limit, chosen in ((0, "noisy"), (10**9, "quiet")):  # all pictures go to the one or to the other
         rule = EnlargingRule(Rule("noisy", "quiet", limit, 0, limit), "last", 0, 0, 0, 0)
-        subject = EnlargingSubject(runner, {"noisy": first, "quiet": first}, rule)
+        subject = CascadeSubject(runner, {"noisy": first, "quiet": first}, rule)
         found = evaluate_suite("calibration", folder, subject)
         settings = [row.setting for row in found.rows]
         assert settings[:2] == ["everything", f"after {chosen}: everything"]

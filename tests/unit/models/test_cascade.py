@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from restore_models import cascade
-from restore_models.cascade import Cascade, EarlierInterval
+from restore_models.cascade import Cascade, EarlierInterval, estimate_errors
 from restore_models.program import Program
 from restore_models.resample import enlarge
 from restore_models.restorer import TorchRunner, restore_pixels
@@ -68,6 +69,23 @@ def test_one_program_alone_is_what_it_is_without_a_cascade(program: Program) -> 
         assert np.array_equal(found.pixels, alone.pixels)
         assert np.array_equal(found.interval, alone.interval)
         assert found.estimates == alone.estimates
+
+
+def test_in_one_size_the_second_says_how_soft_the_picture_was(program: Program) -> None:
+    runner, shown = TorchRunner(program), _picture(20, 30)
+    found = Cascade(runner, 1, runner).restore(shown)
+    first = restore_pixels(runner, shown)
+    last = restore_pixels(runner, first.pixels)
+    assert np.array_equal(found.pixels, last.pixels)
+    assert first.estimates != last.estimates
+    of_second = ("blur_sigma", "scale_log2")
+    assert found.estimates == {**first.estimates, **{name: last.estimates[name] for name in of_second}}
+    errors = {name: [index, index + 1] for index, name in enumerate(found.estimates)}
+    other = {name: [-9, 9] for name in errors}
+    one, two = (replace(program, notes={"estimate_error": said}) for said in (errors, other))
+    assert estimate_errors([one]) == errors
+    assert estimate_errors([one, two]) == {**errors, **{name: [-9, 9] for name in of_second}}
+    assert estimate_errors([one, replace(two, notes={**two.notes, "scale": 2})]) == errors
 
 
 def test_two_programs_are_one_after_the_other(program: Program) -> None:

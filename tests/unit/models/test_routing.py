@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,27 @@ def test_rule_takes_the_quiet_model_below_the_limit_only(compression: int, limit
     rule = Rule("noisy", "quiet", limit=2000, compressed_from=12_000, compressed_limit=9000)
     chosen = [rule.choose(Seen(noise, compression)) for noise in (0, limit - 1, limit, 90_000)]
     assert chosen == [Choice("quiet"), Choice("quiet"), Choice("noisy"), Choice("noisy")]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen(1999, 0, blur_after=9000), Choice("quiet")),
+        (Seen(2000, 0, blur_after=699), Choice("noisy")),
+        (Seen(2000, 0, blur_after=700), Choice("quiet", "noisy")),
+        (Seen(50_000, 0, blur_after=5499), Choice("noisy")),
+        (Seen(50_099, 0, blur_after=5509), Choice("quiet", "noisy")),
+        (Seen(8999, 12_000, blur_after=9000), Choice("quiet")),
+    ],
+)
+def test_what_is_soft_after_the_noisy_model_the_quiet_one_restores_again(
+    seen: Seen, expected: Choice
+) -> None:
+    rule = Rule("noisy", "quiet", 2000, 12_000, 9000, soft_after=500, soft_per_level=100)
+    assert rule.choose(seen) == expected
+    enlarging = EnlargingRule(rule, "enlarged", 500, 1000, 300, 200)
+    first = enlarging.choose(seen).small
+    assert first == (expected.small or expected.model)  # where it is enlarged, one model comes before
 
 
 @pytest.mark.parametrize(
@@ -69,7 +91,7 @@ def test_how_soft_an_image_is_is_asked_where_it_is_to_be_enlarged(
 
     def restored(executor: Looks, _tile: np.ndarray) -> SimpleNamespace:
         asked.append(executor.name)
-        return SimpleNamespace(estimates=executor.said)
+        return SimpleNamespace(estimates=executor.said, pixels=_tile)
 
     monkeypatch.setattr(routing, "restore_pixels", restored)
     executors = {"noisy": Looks("noisy"), "quiet": Looks("quiet", blur_sigma=1200, scale_log2=-4)}
@@ -78,6 +100,13 @@ def test_how_soft_an_image_is_is_asked_where_it_is_to_be_enlarged(
     assert asked == ["noisy"]
     assert look(EnlargingRule(first, "last", 1, 1, 1, 1), executors, pixels) == Seen(175, 150, blur=1200)
     assert asked == ["noisy", "noisy", "quiet"]
+    asked.clear()
+    assert look(replace(first, soft_after=0), executors, pixels) == Seen(175, 150, blur_after=1200)
+    assert asked == ["noisy", "noisy", "quiet"]
+    asked.clear()
+    quiet_enough = replace(first, soft_after=0, limit=200, compressed_limit=200)
+    assert look(quiet_enough, executors, pixels) == Seen(175, 150)
+    assert asked == ["noisy"]
 
 
 def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> None:
@@ -100,6 +129,14 @@ def test_every_model_for_enlarged_images_is_calibrated_for_what_the_route_gives_
         for name in (None, *rule.small.models()):
             small = zoo.open_model(name, tmp_path)[1].program_sha256() if name else None
             assert read_calibration(last, small) is not None, (rule.enlarged, name)
+
+
+def test_the_quiet_model_is_calibrated_for_what_the_route_gives_it(tmp_path: Path) -> None:
+    rule = shipped_rule()
+    assert isinstance(rule, Rule)
+    quiet, noisy = (zoo.open_model(name, tmp_path)[1] for name in (rule.quiet, rule.noisy))
+    for first in (None, noisy.program_sha256()):
+        assert read_calibration(quiet, first) is not None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from restore_manifests.pixels import decode_png, encode_png
 from restore_manifests.schema import Body, Step, TraceStep, parse_manifest
 from restore_models import zoo
 from restore_models.architecture import PRESETS
-from restore_models.calibration_images import SMALL_KINDS
+from restore_models.calibration_images import KINDS, SMALL_KINDS
 from restore_models.network import RestorationNet
 from restore_models.program import Program, load_program, save_program
 from restore_models.quantise import quantise_network
@@ -109,7 +109,9 @@ def test_noise_decides_and_the_record_says_so(
     assert restored["model"] == chosen
     assert (route["model"], route["below"], route["otherwise"]) == (NOISY, QUIET, NOISY)
     assert route["noise_thousandths"] == says_noise * 25_000
-    assert [model.id for model in body.models] == ([NOISY] if chosen == NOISY else [chosen, NOISY])
+    assert body.models[0].id == chosen
+    # in one size the quiet model says how soft the other's result is
+    assert {model.id for model in body.models} == {NOISY, *([QUIET] if chosen == QUIET or scale == 1 else [])}
     assert body.trace[0].input_sha256 == body.trace[0].output_sha256 == body.source.pixels_sha256
 
 
@@ -288,7 +290,112 @@ def test_verify_decides_again(
         (changed(below=NOISY, otherwise=QUIET), "not the one that its own rule chooses"),
     ):
         found = recompute(forged, evidence, done.result.read_bytes())
+        if (
+            says_noise == 1 and forged.plan[0].parameters["below"] == NOISY
+        ):  # which it would ask how soft it is
+            assert "another program" in (found.reason or "")
+            continue
         assert any(expected in problem for problem in found.contradicted), (expected, found)
+
+
+@pytest.mark.parametrize(("says_blurred", "twice"), [(0.924, False), (0.925, True), (2.0, True)])
+def test_what_is_noisy_and_soft_is_restored_twice_in_one_size(
+    run: Callable[..., Restoration], tmp_path: Path, says_blurred: float, twice: bool
+) -> None:
+    """From 550 thousandths on, and 15 more for each of the 25 levels of noise."""
+    done = run(1.0, says_blurred=says_blurred)
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    restoring = [(step.operation, step.parameters["model"]) for step in body.plan[1:]]
+    assert restoring == ([("restore_small", NOISY), ("restore", QUIET)] if twice else [("restore", NOISY)])
+    assert body.plan[0].parameters["blur_after_thousandths"] == says_blurred * 1000
+    found = recompute(body, evidence, result)
+    assert (found.pixels_sha256, found.contradicted) == (body.result.pixels_sha256, ())
+    assert body.degradation["noise_sigma"].value == 25
+    assert body.degradation["blur_sigma"].value == (round(says_blurred, 2) if twice else 0)
+    first, last = (
+        TorchRunner(load_program(tmp_path / "home" / "models" / f"{name}.safetensors"))
+        for name in (NOISY, QUIET)
+    )
+    expected = restore_pixels(first, evidence.pixels).pixels
+    assert np.array_equal(decode_png(result), restore_pixels(last, expected).pixels if twice else expected)
+    assert body.maps.confidence is not None
+    assert ("the interval is the sum of both." in body.maps.confidence.method) == twice
+    for name, value, problem in (
+        ("blur_after_thousandths", says_blurred * 1000 + 1, "the softness by which its models were chosen"),
+        ("soft_after_thousandths", 10**6 if twice else 0, "not the one that its own rule chooses"),
+        ("soft_per_level_thousandths", 10**6 if twice else 0, "not the one that its own rule chooses"),
+        ("soft_after_thousandths", None, "the rule by which its model was chosen is none"),
+        ("soft_per_level_thousandths", 1.5, "the rule by which its model was chosen is none"),
+    ):
+        if says_blurred < 0.95 and name == "soft_per_level_thousandths" and value == 10**6:
+            continue
+        route = body.plan[0].model_copy(update={"parameters": {**body.plan[0].parameters, name: value}})
+        found = recompute(body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result)
+        assert any(problem in one for one in found.contradicted), (name, value, found)
+
+
+def test_a_record_from_before_softness_counted_is_judged_by_its_noise(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    done = run(1.0)
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    since = ("below_program_sha256", "blur_after", "soft_after", "soft_per_level")
+    kept = {name: said for name, said in body.plan[0].parameters.items() if not name.startswith(since)}
+    assert len(kept) == len(body.plan[0].parameters) - len(since)
+    _install(tmp_path / "home" / "models", QUIET, says_noise=0.0, says_blurred=2.0, seed=2)
+    route = body.plan[0].model_copy(update={"parameters": kept})
+    assert (
+        recompute(body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result).contradicted
+        == ()
+    )
+
+
+def test_a_plan_restores_twice_in_one_size_only_by_a_rule_that_may_say_so(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    done = run(1.0, says_blurred=2.0)
+    body = _body(done)
+    route = body.plan[0].model_copy(
+        update={"parameters": {k: v for k, v in body.plan[0].parameters.items() if not k.startswith("soft_")}}
+    )
+    for plan, trace in (
+        ([route, *body.plan[1:]], body.trace),
+        (body.plan[1:], body.trace[1:]),
+    ):
+        forged = body.model_copy(update={"plan": plan, "trace": trace})
+        found = recompute(forged, open_evidence(tmp_path / "picture.png"), done.result.read_bytes())
+        assert found.pixels_sha256 is None
+        assert "restores twice in one size" in (found.reason or "")
+
+
+def test_the_quiet_model_has_a_calibration_for_what_the_noisy_one_has_restored(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    run(1.0, says_blurred=2.0)
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(2):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        (images / f"{index}.png").write_bytes(encode_png(pixels))
+    said = calibrate_model(QUIET, images=images)["after"]
+    assert {name: {one["name"]: one["pictures"] for one in classes} for name, classes in said.items()} == {
+        NOISY: {
+            **dict.fromkeys(("reduction", "mixed", "strong noise", "compression", "noise"), 0),
+            "blur": 2 * len(KINDS),
+        }
+    }
+    assert calibrate_model(NOISY, images=images)["after"] == {}
+    done = _with_what_is_installed(tmp_path)
+    body = _body(done)
+    last, first = (
+        load_program(tmp_path / "home" / "models" / f"{name}.safetensors") for name in (QUIET, NOISY)
+    )
+    assert body.plan[-1].parameters["calibration_sha256"] == calibration_sha256(last, first)
+    (finding,) = (finding for finding in body.findings if finding.checker == "calibration")
+    assert (finding.details["class"], finding.details["images"]) == ("blur", 2)
+    assert (
+        recompute(body, open_evidence(tmp_path / "picture.png"), done.result.read_bytes()).contradicted == ()
+    )
 
 
 def test_verify_decides_again_what_is_clean(run: Callable[..., Restoration], tmp_path: Path) -> None:
