@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_models import zoo
-from restore_models.restorer import Executor, restore_pixels
+from restore_models.restorer import Executor, Restored, restore_pixels
 
 __all__ = [
     "CLEAN_BLUR",
@@ -38,10 +38,11 @@ __all__ = [
     "EnlargingRule",
     "Rule",
     "Seen",
-    "blur_after_in_sample",
+    "blur_after_in",
     "look",
+    "restored_sample",
     "routed_models",
-    "seen_in_sample",
+    "seen_in",
     "shipped_rule",
     "softness_in_sample",
 ]
@@ -138,6 +139,11 @@ class Rule:
         """All that it chooses among."""
         return self.noisy, self.quiet
 
+    @property
+    def softness(self) -> str | None:
+        """The model that is asked how soft an image is, if one is."""
+        return None if self.soft_after is None else self.quiet
+
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so."""
         if not self.is_noisy(seen):
@@ -177,6 +183,11 @@ class EnlargingRule:
         """All that it chooses among."""
         return (*self.small.models(), self.enlarged)
 
+    @property
+    def softness(self) -> str:
+        """The model that is asked how soft an image is."""
+        return self.small.quiet
+
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so before it is enlarged."""
         if seen.noise >= self.clean_noise or seen.compression >= self.clean_compression:
@@ -214,47 +225,49 @@ def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any])
         executors: of the models that look, by id.
         pixels: the image as it came.
     """
-    seen = seen_in_sample(executors[rule.router], pixels)
-    if isinstance(rule, Rule):
-        if rule.soft_after is None or not rule.is_noisy(seen):
-            return seen
-        after = blur_after_in_sample(executors[rule.noisy], executors[rule.quiet], pixels)
-        return replace(seen, blur_after=after)
-    blur, reduction = softness_in_sample(executors[rule.small.quiet], pixels)
-    return replace(seen, blur=blur, reduction=reduction)
+    sample = restored_sample(executors[rule.router], pixels)
+    seen = seen_in(sample)
+    if isinstance(rule, EnlargingRule):
+        blur, reduction = softness_in_sample(executors[rule.small.quiet], pixels)
+        return replace(seen, blur=blur, reduction=reduction)
+    if rule.soft_after is None or not rule.is_noisy(seen):
+        return seen
+    return replace(seen, blur_after=blur_after_in(sample, executors[rule.quiet]))
 
 
-def seen_in_sample(executor: Executor, pixels: NDArray[Any]) -> Seen:
-    """Median noise and compression over up to nine tiles, spread evenly.
-
-    The median, so that a tile of fine texture or of black does not decide for the others.
+def restored_sample(executor: Executor, pixels: NDArray[Any]) -> list[Restored]:
+    """Up to nine tiles, spread evenly, each restored as an image of its own.
 
     Args:
-        executor: of a program whose estimate head says `noise_sigma` and `jpeg_loss`.
+        executor: what runs the program.
         pixels: uint8 or uint16, (height, width[, 3]), sRGB-encoded.
     """
-    noise, compression = _medians(executor, pixels, "noise_sigma", "jpeg_loss")
+    return [restore_pixels(executor, tile) for tile in _tiles(pixels)]
+
+
+def seen_in(sample: list[Restored]) -> Seen:
+    """Median noise and compression, as the program that restored the sample says.
+
+    The median, so that a tile of fine texture or of black does not decide for the others.
+    """
+    noise, compression = _medians(sample, "noise_sigma", "jpeg_loss")
     return Seen(noise * _LEVELS, compression * _POINTS)
 
 
 def softness_in_sample(executor: Executor, pixels: NDArray[Any]) -> tuple[int, int]:
     """Median blur and reduction, as in `Seen`, over the same tiles by a program whose head says both."""
-    blur, reduction = _medians(executor, pixels, "blur_sigma", "scale_log2")
+    blur, reduction = _medians(restored_sample(executor, pixels), "blur_sigma", "scale_log2")
     return blur, reduction
 
 
-def blur_after_in_sample(noisy: Executor, quiet: Executor, pixels: NDArray[Any]) -> int:
-    """Median blur over the same tiles, each restored by `noisy`, as `quiet` sees it: `Seen.blur_after`."""
-    said = [
-        restore_pixels(quiet, restore_pixels(noisy, tile).pixels).estimates["blur_sigma"]
-        for tile in _tiles(pixels)
-    ]
-    return max(0, _median(said))
+def blur_after_in(sample: list[Restored], quiet: Executor) -> int:
+    """Median blur of a restored sample, as `quiet` sees it: `Seen.blur_after`."""
+    (blur,) = _medians([restore_pixels(quiet, tile.pixels) for tile in sample], "blur_sigma")
+    return blur
 
 
-def _medians(executor: Executor, pixels: NDArray[Any], *names: str) -> list[int]:
-    said = [restore_pixels(executor, tile).estimates for tile in _tiles(pixels)]
-    return [max(0, _median([each[name] for each in said])) for name in names]
+def _medians(sample: list[Restored], *names: str) -> list[int]:
+    return [max(0, _median([tile.estimates[name] for tile in sample])) for name in names]
 
 
 def _median(values: list[int]) -> int:

@@ -154,17 +154,13 @@ class RoutedInUse:
 
     def for_image(self, pixels: NDArray[Any]) -> ProgramInUse:
         """The model for one image, uint8 or uint16 (height, width[, 3])."""
-        from restore_models.routing import EnlargingRule, look  # noqa: PLC0415 -- torch stays out of light commands
+        from restore_models.routing import look  # noqa: PLC0415 -- torch stays out of light commands
 
         seen = look(self.rule, {name: one.executor for name, one in self.programs.items()}, pixels)
         choice = self.rule.choose(seen)
         chosen = self.programs[choice.model]
         small = self.programs[choice.small] if choice.small else None
-        softness = None
-        if isinstance(self.rule, EnlargingRule):
-            softness = self.programs[self.rule.small.quiet]
-        elif self.rule.soft_after is not None:
-            softness = self.programs[self.rule.quiet]
+        softness = self.programs[self.rule.softness] if self.rule.softness else None
         routed = Routed(self.router, self.rule, seen, softness)
         if small is None:
             return replace(chosen, routed=routed)

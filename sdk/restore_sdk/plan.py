@@ -173,8 +173,9 @@ class _Run:
 
     def _route(self, step: Step) -> None:
         from restore_models.routing import (  # noqa: PLC0415 -- torch stays out of light commands
-            blur_after_in_sample,
-            seen_in_sample,
+            blur_after_in,
+            restored_sample,
+            seen_in,
             softness_in_sample,
         )
 
@@ -182,13 +183,13 @@ class _Run:
         if self._pixels is not self._evidence:
             raise ManifestError("The plan chooses a model late, which restore never plans.")
         if self._seen is None:
-            self._seen = seen_in_sample(self._executor(step), self._pixels)
+            sample = restored_sample(self._executor(step), self._pixels)
+            self._seen = seen_in(sample)
             if (look := route_step.second_look(step)) is not None:
                 blur, reduction = softness_in_sample(self._executor(look), self._pixels)
                 self._seen = replace(self._seen, blur=blur, reduction=reduction)
             if (look := route_step.look_after(step, self._seen)) is not None:
-                noisy, quiet = self._executor(step), self._executor(look)
-                self._seen = replace(self._seen, blur_after=blur_after_in_sample(noisy, quiet, self._pixels))
+                self._seen = replace(self._seen, blur_after=blur_after_in(sample, self._executor(look)))
 
     def _restore_small(self, step: Step) -> None:
         from restore_models.cascade import EarlierInterval  # noqa: PLC0415 -- as above
