@@ -74,8 +74,8 @@ def evaluate(
             if model is None and suite in _ROUTED_SUITES
             else None
         )
-        enlarging = _enlarging(runner, exact=arithmetic == "exact") if suite == "calibration" else None
-        measured = evaluate_suite(suite, images, routed or enlarging or runner, progress)
+        after = _after_others(runner, exact=arithmetic == "exact") if suite == "calibration" else None
+        measured = evaluate_suite(suite, images, routed or after or runner, progress)
         if routed:
             measured = replace(measured, notes=[*measured.notes, routed.note()])
     else:
@@ -114,8 +114,8 @@ def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
     return RoutedSubject(executors, rules)
 
 
-def _enlarging(runner: TorchRunner, *, exact: bool) -> CascadeSubject | None:
-    """A program for enlarged images with the shipped models that restore before that; None for another."""
+def _after_others(runner: TorchRunner, *, exact: bool) -> CascadeSubject | None:
+    """A program with the shipped models that restore before it; None for one before which none does."""
     from restore_models.evaluation_routed import CascadeSubject  # noqa: PLC0415
     from restore_models.restorer import TorchRunner  # noqa: PLC0415
     from restore_models.zoo import open_model  # noqa: PLC0415
