@@ -4,11 +4,11 @@
 
 The middle of each picture (clean, evenly chosen among those there are) is reduced where `--scale` enlarges,
 gets Gaussian noise and JPEG compression as an 8-bit file holds them, or is blurred, or blurred and noisy, is
-cut beside the grid of blocks, and is restored in every way that `restore_models.routing.shipped_rule` chooses
-among: by the blind or the quiet model or by both in turn, or, enlarged, by the model for the scale alone and
-after either of the two. Gains are in dB
-over what was shown, enlarged bicubically where it is. Beside the shipped rule stand the same with other
-limits, and the best way for every single picture, which no rule can beat. Prints one JSON document.
+cut beside the grid of blocks, and is restored in every way that `restore_models.routing.shipped_rule`
+chooses among: by the blind or the quiet model or by both in turn or by that for noise alone, or, enlarged,
+by the model for the scale alone and after either of the two. Gains are in dB over what was shown, enlarged
+bicubically where it is. Beside the shipped rule stand the same with other limits, and the best way for every
+single picture, which no rule can beat. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
             "limit": {str(n): replace(rule, limit=n) for n in LIMITS},
             "compressed_limit": {str(n): replace(rule, compressed_limit=n) for n in LIMITS},
             "compressed_from": {str(n): replace(rule, compressed_from=n) for n in LIMITS},
+            "alone_compression": {
+                str(n): replace(rule, alone_compression=n) for n in (LIMITS if rule.alone is not None else ())
+            },
             "soft_after, soft_per_level": {
                 f"{s}, {n}": replace(rule, soft_after=s, soft_per_level=n)
                 for s in (SOFT_AFTER if rule.soft_after is not None else ())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,21 +59,14 @@ __all__ = [
 ]
 
 KINDS = (
-    "gaussian",
-    "light_gaussian",
-    "jpeg",
-    "double_jpeg",
-    "blur",
-    "reduced",
-    "mixed",
-    "none",
-    "enlarged",
-    "reduced_mixed",
+    *("gaussian", "light_gaussian", "jpeg", "double_jpeg", "blur", "reduced", "mixed", "none"),
+    *("enlarged", "reduced_mixed", "faint_gaussian"),
 )
 """Kinds of damage that are drawn: those of `degradation_kinds.degrade`, of which `jpeg` in its place on the
-grid of the clean picture. Light noise counts twice: most photographs have it; `enlarged` is what `restore
-run --scale` gives the network, and `reduced_mixed` what has been scanned, made small and saved. What a
-picture suffers follows from its number and the place of the kind: new kinds come last."""
+grid of the clean picture. Light noise counts twice, and faint noise besides: most photographs have it;
+`enlarged` is what `restore run --scale` gives the network, and `reduced_mixed` what has been scanned, made
+small and saved. What a picture suffers follows from its number and the place of the kind in `_ALL_KINDS`:
+new ones come last."""
 SIDE = 256
 SOURCES_NAME = "SOURCES.csv"
 """Beside the images: a table with the columns name, source and licence."""
@@ -107,7 +100,7 @@ CLASSES_AFTER: tuple[tuple[str, dict[str, int]], ...] = (
 """As `CLASSES`, where another program restores before: clean pictures are not among them."""
 
 _SEED = 31
-_ALL_KINDS = (*KINDS, *ENLARGED_KINDS, "soft")
+_ALL_KINDS = (*KINDS[:10], *ENLARGED_KINDS, "soft", "faint_gaussian")
 """By its place here a kind of damage has its random numbers."""
 
 Shares = NDArray[np.float64]
@@ -268,6 +261,7 @@ def calibrate_program(
     *,
     small: Executor | None = None,
     given_to_small: Callable[[Image8], bool] | None = None,
+    kinds: Collection[str] | None = None,
     alpha: float = ALPHA,
     delta: float = DELTA,
     side: int = SIDE,
@@ -280,15 +274,22 @@ def calibrate_program(
         folder: 8-bit images that the program was not trained on, and where there is one `SOURCES_NAME`.
         small: what restores a picture before the program, and before it is enlarged; None: nothing does.
         given_to_small: whether a picture is one that `small` is given; None: all are.
+        kinds: of damage, those of `kinds_for` that the program is for; None: all.
         alpha: the share of samples that may lie outside, on average over pictures of a class.
         delta: how often, over draws of the images, that may turn out wrong, for each class by itself.
         side: of the part of each image that is used, in pixels.
         progress: called with the finished share, 0 to 1.
 
     Raises:
-        UsageError: if a share is none, there is no image, two images are the same, or the table of sources
-            cannot be read.
+        UsageError: if a share is none, a kind is none that is drawn, there is no image, two images are the
+            same, or the table of sources cannot be read.
     """
+    drawable = kinds_for(executor.program, after_small=small is not None)
+    if unknown := sorted(set(kinds or ()) - set(drawable)):
+        raise UsageError(
+            f"Nothing is calibrated on the kind {unknown[0]!r} for this model.",
+            hint=f"Use some of: {', '.join(drawable)}.",
+        )
     for name, value in (("alpha", alpha), ("delta", delta)):
         if not 0 < value < 1:
             raise UsageError(f"The {name} of {value} is no share.", hint="Give a number between 0 and 1.")
@@ -300,7 +301,9 @@ def calibrate_program(
     lone = 0
     for number, (_, clean) in enumerate(images):
         forms = shown_forms(cascade.program, middle(clean, side), number, after_small=small is not None)
-        for form in (one for one in forms if given_to_small is None or given_to_small(one.shown)):
+        for form in forms:
+            if (kinds and form.kind not in kinds) or (given_to_small and not given_to_small(form.shown)):
+                continue
             picture = measure_damaged(cascade, form.clean, form.shown, form.kind, form.applied)
             chosen = empty.class_of(picture.estimates)
             assert chosen is not None  # noqa: S101 -- the last class asks for nothing

@@ -32,6 +32,10 @@ _SHRINK = 3.0
 """How many times a place in a photograph is shrunk at most."""
 
 
+_GREY_FILES = 0.75
+"""The share of grey patches whose damage is grey, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`clean` and `degraded`: (batch, 3, size, size) float32 in [0, 1] nominally; `estimates`: (batch, 4)."""
@@ -151,12 +155,22 @@ class PatchSource:
             down, right = self._crop_after(step, number)
             patch = self._patch(rng, size + 2 * _MARGIN + max(down, right))
             worse, applied = degrade(patch, rng, self._shares)
+            worse = self._as_stored(patch, worse, step, number)
             top, left = _MARGIN + down, _MARGIN + right
             inner = (slice(top, top + size), slice(left, left + size))
             clean[index] = patch[inner].transpose(2, 0, 1)
             degraded[index] = worse[inner].transpose(2, 0, 1)
             estimates[index] = applied.targets()
         return Batch(clean, degraded, estimates)
+
+    def _as_stored(self, patch: FloatImage, worse: FloatImage, step: int, number: int) -> FloatImage:
+        """A damaged patch as a file holds it: what is grey mostly has one channel, and one noise in all three
+        channels of the patch. Drawn apart from all else about it."""
+        if (patch != patch[:, :, :1]).any():
+            return worse
+        if np.random.default_rng([self._seed, step, number, 10]).random() >= _GREY_FILES:
+            return worse
+        return np.repeat(worse[:, :, 1:2], 3, axis=2)
 
     def _crop_after(self, step: int, number: int) -> tuple[int, int]:
         """How far beside the grids of compression a patch begins; drawn apart from all else about it."""

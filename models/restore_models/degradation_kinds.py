@@ -50,6 +50,12 @@ def _light_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatI
     return gaussian_noise(image, sigma, rng), Applied(noise_sigma=sigma)
 
 
+def _faint_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """What is seen in smooth places only."""
+    sigma = rng.uniform(0.5, 6.0)
+    return gaussian_noise(image, sigma, rng), Applied(noise_sigma=sigma)
+
+
 def _only_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     quality = int(rng.integers(8, 96))
     if rng.random() < 0.2:
@@ -254,6 +260,7 @@ def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage
 _KINDS: dict[str, Degradation] = {
     "gaussian": _only_gaussian,
     "light_gaussian": _light_gaussian,
+    "faint_gaussian": _faint_gaussian,
     "jpeg": _only_jpeg,
     "strong_jpeg": _strong_jpeg,
     "enlarged": _enlarged,

@@ -1,14 +1,15 @@
 """Which of the shipped models restores an image: a rule on what the blind one sees in a sample of it.
 
 One network for every kind of damage learns each less well than a network for that kind. So there is a second
-one for images without noise (compressed, reduced, soft), and where an image is to be enlarged, one for that
-scale. Those for enlarged images know clean and sharp ones: what is noisy, compressed or soft is restored in
-its own size first, by one of the other two. The blind network's own estimates, in the image as it came,
-decide: of the noise, and of the compression, because compressed texture looks like noise. What is soft, or
-was made small and large again, the network for images without noise sees better; it is asked where an image
-is to be enlarged, and otherwise of what the blind one has restored: what is soft then, it restores once
-more. The estimates are made of whole numbers by exact programs: the decision is the same on
-every machine, is recorded, and is made again by `verify`.
+one for images without noise (compressed, reduced, soft), a third for noise and nothing else, which looks at
+small images in eight views, and where an image is to be enlarged, one for that scale. Those for enlarged
+images know clean and sharp ones: what is noisy, compressed or soft is restored in its own size first, by one
+of the first two. The blind network's own estimates, in the image as it came, decide: of the noise, and of
+the compression, because compressed texture looks like noise. What is soft, or was made small and large
+again, the network for images without noise sees better; it is asked where an image is to be enlarged, and
+otherwise of what the blind one has restored: what is soft then, it restores once more. The estimates are
+made of whole numbers by exact programs: the decision is the same on every machine, is recorded, and is made
+again by `verify`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_models import zoo
+from restore_models.resample import FACTORS
 from restore_models.restorer import Executor, Restored, restore_pixels
 
 __all__ = [
+    "ALONE_COMPRESSION",
+    "ALONE_PIXELS",
     "CLEAN_BLUR",
     "CLEAN_COMPRESSION",
     "CLEAN_NOISE",
@@ -64,6 +68,13 @@ has restored: as it sees it in that."""
 SOFT_PER_LEVEL = 15
 """By how much `SOFT_AFTER` is higher for each 8-bit level of noise: what was noisier is smoother after."""
 
+ALONE_COMPRESSION = 1000
+"""Loss of JPEG quality, in thousandths of a point, from which on noise is not alone: see `Rule.alone`."""
+
+ALONE_PIXELS = 500_000
+"""How many pixels an image has at most that is restored in eight views: a frame of standard video, and parts
+of larger pictures. More would take too long."""
+
 CLEAN_NOISE = 2000
 """With less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged as it is."""
 
@@ -102,6 +113,10 @@ class Seen:
     blur_after: int = 0
     """As `blur`, but of what the blind model has restored, where that restores an image that is not to be
     enlarged; else 0."""
+    pixels: int = 0
+    """How many the image has, as it came."""
+    grey: bool = False
+    """Whether its channels are alike in every pixel, or it has one."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +134,9 @@ class Rule:
 
     The limit is `compressed_limit` for images that have lost at least `compressed_from`, else `limit`. What
     `noisy` has restored, `quiet` restores again if it has at least `soft_after` of blur left, and
-    `soft_per_level` more for each level of noise; None: never.
+    `soft_per_level` more for each level of noise; None: never. What is noisy and not soft nor grey, and has
+    lost less than `alone_compression`, is restored by `alone`, or by `alone_small` if it has at most
+    `alone_pixels`; where there is none, by `noisy` as well.
     """
 
     noisy: str
@@ -129,6 +146,10 @@ class Rule:
     compressed_limit: int
     soft_after: int | None = None
     soft_per_level: int = 0
+    alone: str | None = None
+    alone_compression: int = 0
+    alone_small: str | None = None
+    alone_pixels: int = 0
 
     @property
     def router(self) -> str:
@@ -137,7 +158,8 @@ class Rule:
 
     def models(self) -> tuple[str, ...]:
         """All that it chooses among."""
-        return self.noisy, self.quiet
+        alone = (name for name in (self.alone, self.alone_small) if name is not None)
+        return self.noisy, self.quiet, *alone
 
     @property
     def softness(self) -> str | None:
@@ -148,10 +170,19 @@ class Rule:
         """The models for an image that looks so."""
         if not self.is_noisy(seen):
             return Choice(self.quiet)
-        if self.soft_after is None:
+        if self._is_soft(seen):
+            return Choice(self.quiet, self.noisy)
+        if self.alone is None or seen.grey or seen.compression >= self.alone_compression:
             return Choice(self.noisy)
-        soft = seen.blur_after >= self.soft_after + self.soft_per_level * seen.noise // 1000
-        return Choice(self.quiet, self.noisy) if soft else Choice(self.noisy)
+        if self.alone_small is not None and seen.pixels <= self.alone_pixels:
+            return Choice(self.alone_small)
+        return Choice(self.alone)
+
+    def _is_soft(self, seen: Seen) -> bool:
+        """Whether what `noisy` has restored is soft."""
+        if self.soft_after is None:
+            return False
+        return seen.blur_after >= self.soft_after + self.soft_per_level * seen.noise // 1000
 
     def is_noisy(self, seen: Seen) -> bool:
         """Whether `noisy` restores the image, or restores it first."""
@@ -206,15 +237,25 @@ def shipped_rule(scale: int = 1) -> AnyRule:
     Where there is no model for a scale, enlarged images are restored as others are.
     """
     rule = Rule(zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, NOISE_LIMIT, COMPRESSED_FROM, COMPRESSED_LIMIT)
+    if scale == 1:
+        return replace(
+            rule,
+            soft_after=SOFT_AFTER,
+            soft_per_level=SOFT_PER_LEVEL,
+            alone=zoo.NOISE_MODEL,
+            alone_compression=ALONE_COMPRESSION,
+            alone_small=zoo.SMALL_NOISE_MODEL,
+            alone_pixels=ALONE_PIXELS,
+        )
     if scale not in zoo.ENLARGING_MODELS:
-        return replace(rule, soft_after=SOFT_AFTER, soft_per_level=SOFT_PER_LEVEL) if scale == 1 else rule
+        return rule
     limits = (CLEAN_NOISE, CLEAN_COMPRESSION, CLEAN_BLUR, CLEAN_REDUCTION)
     return EnlargingRule(rule, zoo.ENLARGING_MODELS[scale], *limits)
 
 
 def routed_models() -> list[str]:
     """The ids of all models that `restore run` chooses among."""
-    return [zoo.DEFAULT_MODEL, zoo.QUIET_MODEL, *zoo.ENLARGING_MODELS.values()]
+    return list(dict.fromkeys(name for scale in FACTORS for name in shipped_rule(scale).models()))
 
 
 def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any]) -> Seen:
@@ -226,7 +267,7 @@ def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any])
         pixels: the image as it came.
     """
     sample = restored_sample(executors[rule.router], pixels)
-    seen = seen_in(sample)
+    seen = seen_in(sample, pixels)
     if isinstance(rule, EnlargingRule):
         blur, reduction = softness_in_sample(executors[rule.small.quiet], pixels)
         return replace(seen, blur=blur, reduction=reduction)
@@ -245,13 +286,15 @@ def restored_sample(executor: Executor, pixels: NDArray[Any]) -> list[Restored]:
     return [restore_pixels(executor, tile) for tile in _tiles(pixels)]
 
 
-def seen_in(sample: list[Restored]) -> Seen:
-    """Median noise and compression, as the program that restored the sample says.
+def seen_in(sample: list[Restored], pixels: NDArray[Any]) -> Seen:
+    """Median noise and compression, as the program that restored the sample of `pixels` says; size; colour.
 
     The median, so that a tile of fine texture or of black does not decide for the others.
     """
     noise, compression = _medians(sample, "noise_sigma", "jpeg_loss")
-    return Seen(noise * _LEVELS, compression * _POINTS)
+    grey = pixels.ndim == 2 or bool((pixels == pixels[:, :, :1]).all())
+    size = pixels.shape[0] * pixels.shape[1]
+    return Seen(noise * _LEVELS, compression * _POINTS, pixels=size, grey=grey)
 
 
 def softness_in_sample(executor: Executor, pixels: NDArray[Any]) -> tuple[int, int]:

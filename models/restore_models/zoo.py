@@ -23,7 +23,9 @@ __all__ = [
     "DEFAULT_MODEL",
     "ENLARGING_MODELS",
     "EXTERNAL_SUFFIXES",
+    "NOISE_MODEL",
     "QUIET_MODEL",
+    "SMALL_NOISE_MODEL",
     "ModelFile",
     "find_model",
     "import_model",
@@ -39,6 +41,10 @@ DEFAULT_MODEL = "blind-fine-1"
 """For every kind of damage."""
 QUIET_MODEL = "quiet-fine-2"
 """For images without noise: compressed, reduced, soft; see `routing`."""
+NOISE_MODEL = "noise-fine-1"
+"""For noise and nothing else."""
+SMALL_NOISE_MODEL: str | None = "noise-fine-2"
+"""The same in eight views, for images that are not large."""
 ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}
 """By scale, for images without noise that `restore run --scale` has enlarged."""
 EXTERNAL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import ModelError, UsageError
 from restore_sdk.models import models_folder
+from restore_sdk.on_demand import OnDemand
 from restore_sdk.single_file import check_place, write_file
 
 if TYPE_CHECKING:
@@ -108,10 +109,14 @@ def _routed(router: TorchRunner, *, exact: bool) -> RoutedSubject:
     from restore_models.zoo import open_model  # noqa: PLC0415
 
     rules = {scale: shipped_rule(scale) for scale in FACTORS}
-    executors = {rules[1].router: router}
-    for name in {name for rule in rules.values() for name in rule.models()} - executors.keys():
-        executors[name] = TorchRunner(open_model(name, models_folder())[1], exact=exact)
-    return RoutedSubject(executors, rules)
+
+    def executor(name: str) -> TorchRunner:
+        if name == rules[1].router:
+            return router
+        return TorchRunner(open_model(name, models_folder())[1], exact=exact)
+
+    names = (name for rule in rules.values() for name in rule.models())
+    return RoutedSubject(OnDemand(names, executor), rules)
 
 
 def _after_others(runner: TorchRunner, *, exact: bool) -> CascadeSubject | None:

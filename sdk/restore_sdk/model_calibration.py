@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ def calibrate_model(
     model: str | Path,
     *,
     images: Path,
+    kinds: Collection[str] | None = None,
     alpha: float = 0.1,
     delta: float = 0.05,
     out: Path | None = None,
@@ -44,6 +45,8 @@ def calibrate_model(
         model: id of an installed model, or a model file made by restore.
         images: folder of at least some sixty clean 8-bit photographs that the model was not trained on; a
             table SOURCES.csv (name, source, licence) beside them goes into the calibration.
+        kinds: of damage that the program is for, some of `restore_models.calibration_images.kinds_for`; None:
+            all. What another model has restored before is not narrowed by it.
         alpha: the share of samples that may lie outside their interval, on average over images.
         delta: how often, over draws of the images, that may turn out wrong.
         out: where to write the model; None: the file itself, unless it is shipped with the package.
@@ -56,8 +59,8 @@ def calibrate_model(
         `risk_upper`; and `after`: such classes by the id of a model that restores before this one.
 
     Raises:
-        UsageError: for a share that is none, images that cannot be used, a shipped model without `out`, or a
-            file that is there.
+        UsageError: for a share that is none, a kind that is not drawn, images that cannot be used, a shipped
+            model without `out`, or a file that is there.
         ModelError: if the model is missing, damaged, not made by restore, or computes wrong here.
         StorageError: if the file cannot be written.
     """
@@ -86,7 +89,7 @@ def calibrate_model(
     def given(name: str) -> Callable[[NDArray[Any]], bool]:
         return lambda shown: routed is not None and routed.first(shown) == name
 
-    calibration = calibrate(0)
+    calibration = calibrate(0, kinds=kinds)
     after = {
         name: calibrate(1 + index, small=cascade.small, given_to_small=given(name))
         for index, (name, cascade) in enumerate(cascades.items())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +16,7 @@ from restore_sdk.executors import make_executor
 from restore_sdk.external_step import EXTERNAL_DOUBT, external_use, make_external_plan
 from restore_sdk.labels import EXTERNAL_LABEL, label_of, training_doubts
 from restore_sdk.models import models_folder
+from restore_sdk.on_demand import OnDemand
 from restore_sdk.plan import make_plan
 from restore_sdk.route_step import RESTORE_SMALL, ROUTE, make_route_step
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from restore_models.program import Program
     from restore_models.restorer import Executor
     from restore_models.routing import AnyRule, Seen
+    from restore_models.zoo import ModelFile
 
 __all__ = ["ExternalInUse", "ModelInUse", "ProgramInUse", "Routed", "RoutedInUse", "open_in_use"]
 
@@ -142,10 +146,10 @@ class Routed:
 
 @dataclass(frozen=True)
 class RoutedInUse:
-    """Several programs, of which each image gets those that `rule` chooses by what `router` sees."""
+    """Several programs, of which each image gets those that `rule` chooses by what its router sees."""
 
-    router: ProgramInUse
-    programs: dict[str, ProgramInUse]
+    programs: Mapping[str, ProgramInUse]
+    """All that `rule` chooses among, by id."""
     rule: AnyRule
 
     def settle(self, request: Request) -> Request:
@@ -156,12 +160,13 @@ class RoutedInUse:
         """The model for one image, uint8 or uint16 (height, width[, 3])."""
         from restore_models.routing import look  # noqa: PLC0415 -- torch stays out of light commands
 
-        seen = look(self.rule, {name: one.executor for name, one in self.programs.items()}, pixels)
+        executors = OnDemand(self.programs, lambda name: self.programs[name].executor)
+        seen = look(self.rule, executors, pixels)
         choice = self.rule.choose(seen)
         chosen = self.programs[choice.model]
         small = self.programs[choice.small] if choice.small else None
         softness = self.programs[self.rule.softness] if self.rule.softness else None
-        routed = Routed(self.router, self.rule, seen, softness)
+        routed = Routed(self.programs[self.rule.router], self.rule, seen, softness)
         if small is None:
             return replace(chosen, routed=routed)
         doubts = tuple(dict.fromkeys((*small.doubts, *chosen.doubts)))
@@ -236,7 +241,7 @@ def open_in_use(
     name: str | Path | None, *, exact: bool, route: bool = False, scale: int = 1
 ) -> ModelInUse | RoutedInUse:
     """Opens a model by id or file, tried here if it is to be exact; None: the shipped one, or, with `route`,
-    all shipped ones that the rule for this scale chooses among.
+    all shipped ones that the rule for this scale chooses among, each when an image needs it.
 
     Raises:
         ModelError: if it is missing, damaged, or its known answers come out wrong.
@@ -248,12 +253,20 @@ def open_in_use(
         from restore_models.routing import shipped_rule  # noqa: PLC0415
 
         rule = shipped_rule(scale)
-        opened = {each: open_in_use(each, exact=exact) for each in rule.models()}
-        programs = {each: model for each, model in opened.items() if isinstance(model, ProgramInUse)}
-        return RoutedInUse(programs[rule.router], programs, rule)
+        return RoutedInUse(OnDemand(rule.models(), partial(_open_program, exact=exact)), rule)
     found, model = open_any(name, models_folder())
     if isinstance(model, Program):
-        executor = make_executor(found, model, exact=exact)
-        doubts = tuple(training_doubts(model))
-        return ProgramInUse(found.id, model, executor, doubts, label=label_of(model))
+        return _in_use(found, model, exact=exact)
     return ExternalInUse(found.id, model)
+
+
+def _open_program(name: str, *, exact: bool) -> ProgramInUse:
+    from restore_models.zoo import open_model  # noqa: PLC0415 -- as above
+
+    return _in_use(*open_model(name, models_folder()), exact=exact)
+
+
+def _in_use(found: ModelFile, program: Program, *, exact: bool) -> ProgramInUse:
+    executor = make_executor(found, program, exact=exact)
+    doubts = tuple(training_doubts(program))
+    return ProgramInUse(found.id, program, executor, doubts, label=label_of(program))

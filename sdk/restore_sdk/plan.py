@@ -184,7 +184,7 @@ class _Run:
             raise ManifestError("The plan chooses a model late, which restore never plans.")
         if self._seen is None:
             sample = restored_sample(self._executor(step), self._pixels)
-            self._seen = seen_in(sample)
+            self._seen = seen_in(sample, self._pixels)
             if (look := route_step.second_look(step)) is not None:
                 blur, reduction = softness_in_sample(self._executor(look), self._pixels)
                 self._seen = replace(self._seen, blur=blur, reduction=reduction)

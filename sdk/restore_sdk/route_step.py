@@ -3,7 +3,9 @@
 A compressed picture has a noise limit of its own since 0.6. Steps of earlier records say nothing of
 compression and are judged by the noise alone. Since 0.7 a picture that is to be enlarged may be restored
 before that; steps of earlier records name no model for enlarged ones and choose one model only. Since 0.8
-what is soft and noisy is restored twice in one size; steps of earlier records have no limit for that.
+what is soft and noisy is restored twice in one size; steps of earlier records have no limit for that. Since
+0.9 a third model restores what is noisy and nothing else, and may have a fourth for small pictures; steps of
+earlier records name neither.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from restore_manifests.schema import Body, Step
 
 if TYPE_CHECKING:
-    from restore_models.routing import AnyRule, Seen
+    from restore_models.routing import AnyRule, Choice, Rule, Seen
 
 __all__ = [
     "RESTORE_SMALL",
@@ -39,6 +41,9 @@ _SINCE_0_7 = tuple(f"clean_{name}_thousandths" for name in ("noise", "compressio
 _SOFT = ("blur_thousandths", "reduction_thousandths")
 _SINCE_0_8 = ("blur_after_thousandths", "soft_after_thousandths", "soft_per_level_thousandths")
 _BLUR_AFTER, _SOFT_AFTER, _SOFT_PER_LEVEL = _SINCE_0_8
+_ALONE, _ALONE_COMPRESSION = "alone", "alone_compression_thousandths"
+_GREY, _PIXELS = "grey", "pixels"
+_OF_SMALL = ("alone_small", "alone_pixels")
 
 
 def make_route_step(
@@ -73,6 +78,14 @@ def make_route_step(
             _SOFT_AFTER: rule.soft_after,
             _SOFT_PER_LEVEL: rule.soft_per_level,
         }
+    alone: dict[str, Any] = {}
+    if rule.alone is not None:
+        alone = {_ALONE: rule.alone, _ALONE_COMPRESSION: rule.alone_compression, _GREY: seen.grey}
+    if rule.alone_small is not None:
+        alone |= {
+            _PIXELS: seen.pixels,
+            **dict(zip(_OF_SMALL, (rule.alone_small, rule.alone_pixels), strict=True)),
+        }
     return Step(
         operation=ROUTE,
         parameters={
@@ -87,6 +100,7 @@ def make_route_step(
             "below": rule.quiet,
             "otherwise": rule.noisy,
             **twice,
+            **alone,
         },
     )
 
@@ -127,24 +141,36 @@ def restores_twice(plan: Sequence[Step]) -> bool:
 def routing_problem(body: Body, seen: Seen | None) -> str | None:
     """What is wrong with the choice of the restoring models, `seen` being what the sample really looks like;
     None where it is right or there was none."""
-    from restore_models.routing import Choice  # noqa: PLC0415 -- torch stays out of light commands
-
     named = {step.operation: step.parameters for step in body.plan}
     route = named.get(ROUTE)
     if route is None:
         return None
-    if seen is None or seen.noise != route.get("noise_thousandths"):
-        return "the noise by which its model was chosen is another"
-    if _states_compression(route) and seen.compression != route.get("compression_thousandths"):
-        return "the compression by which its model was chosen is another"
     rule = _stated_rule(route)
-    if rule is None:
-        return "the rule by which its model was chosen is none"
-    if not _states_softness(route, seen):
-        return "the softness by which its models were chosen is another"
+    if seen is None or seen.noise != route.get("noise_thousandths"):
+        problem = "the noise by which its model was chosen is another"
+    elif _states_compression(route) and seen.compression != route.get("compression_thousandths"):
+        problem = "the compression by which its model was chosen is another"
+    elif route.get(_PIXELS, seen.pixels) != seen.pixels:
+        problem = "the size by which its model was chosen is another"
+    elif route.get(_GREY, seen.grey) is not seen.grey:
+        problem = "it is not as grey or coloured as where its model was chosen"
+    elif rule is None:
+        problem = "the rule by which its model was chosen is none"
+    elif not _states_softness(route, seen):
+        problem = "the softness by which its models were chosen is another"
+    elif rule.choose(seen) != _planned(named):
+        problem = "its model is not the one that its own rule chooses"
+    else:
+        return None
+    return problem
+
+
+def _planned(named: Mapping[str, Mapping[str, Any]]) -> Choice:
+    """What restores by a plan, whose steps' parameters are `named` by operation."""
+    from restore_models.routing import Choice  # noqa: PLC0415 -- torch stays out of light commands
+
     small = named.get(RESTORE_SMALL)
-    planned = Choice(str(named.get("restore", {}).get("model")), str(small.get("model")) if small else None)
-    return None if rule.choose(seen) == planned else "its model is not the one that its own rule chooses"
+    return Choice(str(named.get("restore", {}).get("model")), str(small.get("model")) if small else None)
 
 
 def _states_softness(route: Mapping[str, Any], seen: Seen) -> bool:
@@ -168,12 +194,27 @@ def _stated_rule(route: Mapping[str, Any]) -> AnyRule | None:
     if type(limit) is not int or type(start) is not int or type(compressed_limit) is not int:
         return None
     rule = Rule(str(route.get("otherwise")), str(route.get("below")), limit, start, compressed_limit)
-    if "enlarged" not in route:
-        if route.keys().isdisjoint(_SINCE_0_8):
-            return rule
+    if "enlarged" in route:
+        limits = [limit for name in _SINCE_0_7 if type(limit := route.get(name)) is int]
+        return (
+            EnlargingRule(rule, str(route["enlarged"]), *limits) if len(limits) == len(_SINCE_0_7) else None
+        )
+    if not route.keys().isdisjoint(_SINCE_0_8):
         after, per_level = route.get(_SOFT_AFTER), route.get(_SOFT_PER_LEVEL)
         if type(after) is not int or type(per_level) is not int:
             return None
-        return replace(rule, soft_after=after, soft_per_level=per_level)
-    limits = [limit for name in _SINCE_0_7 if type(limit := route.get(name)) is int]
-    return EnlargingRule(rule, str(route["enlarged"]), *limits) if len(limits) == len(_SINCE_0_7) else None
+        rule = replace(rule, soft_after=after, soft_per_level=per_level)
+    return rule if _ALONE not in route else _with_noise_alone(rule, route)
+
+
+def _with_noise_alone(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
+    """`rule` with what a step states of noise alone; None if its limits are none."""
+    compression, small, pixels = (route.get(name) for name in (_ALONE_COMPRESSION, *_OF_SMALL))
+    if type(compression) is not int:
+        return None
+    rule = replace(rule, alone=str(route[_ALONE]), alone_compression=compression)
+    if route.keys().isdisjoint(_OF_SMALL):
+        return rule
+    if not isinstance(small, str) or type(pixels) is not int:
+        return None
+    return replace(rule, alone_small=small, alone_pixels=pixels)

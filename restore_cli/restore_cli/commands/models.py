@@ -85,6 +85,12 @@ def calibrate(
     images: Annotated[
         Path, typer.Option(metavar="DIR", help="Clean photographs that the weights were not trained on.")
     ],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Kind of damage that the weights are for, as in docs/training.md; repeat it for more."
+        ),
+    ] = None,
     alpha: Annotated[
         float, typer.Option(help="Share of samples that may lie outside, on average over images.")
     ] = 0.1,
@@ -108,6 +114,7 @@ def calibrate(
         found = calibrate_model(
             model_named(model) or "",
             images=images,
+            kinds=kind,
             alpha=alpha,
             delta=delta,
             out=out,

@@ -13,7 +13,7 @@ import torch
 from restore_cli.__main__ import main
 from restore_manifests.pixels import encode_png
 from restore_models.architecture import PRESETS
-from restore_models.calibration import NOTE
+from restore_models.calibration import NOTE, read_calibration
 from restore_models.network import RestorationNet
 from restore_models.program import load_program, save_program
 from restore_models.quantise import quantise_network
@@ -66,6 +66,18 @@ def test_one_document_and_a_calibrated_file(
     assert before.program_sha256() == after.program_sha256() == found["program_sha256"]
 
 
+def test_only_the_damage_that_the_weights_are_for(
+    model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ["--kind", "gaussian", "--kind", "mixed"]
+    assert main(["models", "calibrate", str(model), "--images", str(images), *kinds, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sum(row["pictures"] for row in found["classes"]) == 2 * 2
+    calibration = read_calibration(load_program(model))
+    assert calibration is not None
+    assert set(calibration.damage) == {"gaussian", "mixed"}
+
+
 def test_people_get_a_table(model: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "calibrate", str(model), "--images", str(images)]) == 0
     out = capsys.readouterr().out
@@ -96,6 +108,7 @@ def test_for_enlarged_images_there_is_a_table_for_each_model_before(
         (["MODEL", "--out", "MODEL2"], "already exists"),
         (["MODEL", "--alpha", "0"], "is no share"),
         (["MODEL", "--delta", "nan"], "is no share"),
+        (["MODEL", "--kind", "mixed", "--kind", "haze"], "on the kind 'haze'"),
         (["nothing-of-that-name"], "There is no model"),
     ],
 )

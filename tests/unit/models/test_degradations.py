@@ -325,3 +325,17 @@ def test_what_is_compressed_twice_lies_where_it_lay() -> None:
             for shift in range(-7, 8)
         }
         assert min(errors, key=errors.__getitem__) == 0, (seed, errors)
+
+
+def test_most_of_what_is_grey_is_damaged_in_grey() -> None:
+    photographs = [(_picture(160, 160) * 255).astype(np.uint8)]
+    source = PatchSource(photographs, seed=3, shares={"gaussian": 1.0}, page_share=0, grey_share=0.5)
+    batch = source.batch(0, 64, 32)
+    grey = [bool((patch == patch[:1]).all()) for patch in batch.clean]
+    alike = [bool((patch == patch[:1]).all()) for patch in batch.degraded]
+    assert 16 < sum(grey) < 48
+    assert 0.5 * sum(grey) < sum(alike) < sum(grey)
+    assert all(one for one, same in zip(grey, alike, strict=True) if same)
+    noise = (batch.degraded - batch.clean)[alike].std(axis=(1, 2, 3)) * 255
+    said = batch.estimates[alike, 0] * 25
+    assert np.allclose(noise, said, rtol=0.1, atol=0.5)

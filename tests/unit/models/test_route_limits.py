@@ -71,7 +71,7 @@ def test_limits_of_pictures_in_their_size(script: ModuleType) -> None:
 
 
 @pytest.mark.skipif(not any(model["shipped"] for model in list_models()), reason="no weights are shipped")
-@pytest.mark.parametrize(("scale", "ways"), [(1, 3), (4, 3)])
+@pytest.mark.parametrize(("scale", "ways"), [(1, 5), (4, 3)])
 def test_it_restores_in_every_way(
     script: ModuleType,
     tmp_path: Path,

@@ -26,13 +26,14 @@ from restore_models.routing import (
     shipped_rule,
 )
 
+RULE = Rule("noisy", "quiet", limit=2000, compressed_from=12_000, compressed_limit=9000)
+
 
 @pytest.mark.parametrize(
     ("compression", "limit"), [(0, 2000), (11_999, 2000), (12_000, 9000), (95_000, 9000)]
 )
 def test_rule_takes_the_quiet_model_below_the_limit_only(compression: int, limit: int) -> None:
-    rule = Rule("noisy", "quiet", limit=2000, compressed_from=12_000, compressed_limit=9000)
-    chosen = [rule.choose(Seen(noise, compression)) for noise in (0, limit - 1, limit, 90_000)]
+    chosen = [RULE.choose(Seen(noise, compression)) for noise in (0, limit - 1, limit, 90_000)]
     assert chosen == [Choice("quiet"), Choice("quiet"), Choice("noisy"), Choice("noisy")]
 
 
@@ -55,6 +56,29 @@ def test_what_is_soft_after_the_noisy_model_the_quiet_one_restores_again(
     enlarging = EnlargingRule(rule, "enlarged", 500, 1000, 300, 200)
     first = enlarging.choose(seen).small
     assert first == (expected.small or expected.model)  # where it is enlarged, one model comes before
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen(2000, 4999, pixels=1000), "small"),
+        (Seen(2000, 4999, pixels=1001), "alone"),
+        (Seen(1999, 0, pixels=1000), "quiet"),
+        (Seen(2000, 5000, pixels=1000), "noisy"),
+    ],
+)
+def test_noise_alone_has_a_model_of_its_own(seen: Seen, expected: str) -> None:
+    plain = Rule("noisy", "quiet", 2000, 12_000, 9000)
+    any_size = replace(plain, alone="alone", alone_compression=5000)
+    rule = replace(any_size, alone_small="small", alone_pixels=1000)
+    assert rule.choose(seen) == Choice(expected)
+    assert rule.choose(replace(seen, grey=True)) == Choice("quiet" if expected == "quiet" else "noisy")
+    assert any_size.choose(seen) == Choice("alone" if expected == "small" else expected)
+    assert plain.choose(seen) == Choice("quiet" if expected == "quiet" else "noisy")
+    assert rule.models() == ("noisy", "quiet", "alone", "small")
+    assert (any_size.models(), plain.models()) == (("noisy", "quiet", "alone"), ("noisy", "quiet"))
+    soft = replace(rule, soft_after=500)
+    assert soft.choose(replace(seen, blur_after=500)).small == (None if expected == "quiet" else "noisy")
 
 
 @pytest.mark.parametrize(
@@ -95,18 +119,19 @@ def test_how_soft_an_image_is_is_asked_where_it_is_to_be_enlarged(
         return SimpleNamespace(estimates=executor.said, pixels=_tile)
 
     monkeypatch.setattr(routing, "restore_pixels", restored)
+    seen = Seen(175, 150, pixels=400, grey=True)
     executors = {"noisy": Looks("noisy"), "quiet": Looks("quiet", blur_sigma=1200, scale_log2=-4)}
     pixels = np.zeros((20, 20, 3), np.uint8)
-    assert look(first, executors, pixels) == Seen(175, 150)
+    assert look(first, executors, pixels) == seen
     assert asked == ["noisy"]
-    assert look(EnlargingRule(first, "last", 1, 1, 1, 1), executors, pixels) == Seen(175, 150, blur=1200)
+    assert look(EnlargingRule(first, "last", 1, 1, 1, 1), executors, pixels) == replace(seen, blur=1200)
     assert asked == ["noisy", "noisy", "quiet"]
     asked.clear()
-    assert look(replace(first, soft_after=0), executors, pixels) == Seen(175, 150, blur_after=1200)
+    assert look(replace(first, soft_after=0), executors, pixels) == replace(seen, blur_after=1200)
     assert asked == ["noisy", "quiet"]
     asked.clear()
     quiet_enough = replace(first, soft_after=0, limit=200, compressed_limit=200)
-    assert look(quiet_enough, executors, pixels) == Seen(175, 150)
+    assert look(quiet_enough, executors, pixels) == seen
     assert asked == ["noisy"]
 
 
@@ -169,17 +194,21 @@ def test_one_tile_of_another_kind_does_not_decide(program: Program, monkeypatch:
             "R", (), {"estimates": dict(zip(("noise_sigma", "jpeg_loss"), next(said), strict=True))}
         ),
     )
-    assert seen_in(restored_sample(TorchRunner(program), np.zeros((400, 400), np.uint8))) == Seen(
-        40 * 25, 4 * 50
-    )
+    pixels = np.zeros((400, 300), np.uint8)
+    sample = restored_sample(TorchRunner(program), np.zeros((400, 400), np.uint8))
+    assert seen_in(sample, pixels) == Seen(40 * 25, 4 * 50, pixels=400 * 300, grey=True)
 
 
 def test_sample_says_the_same_of_colour_and_depth_that_hold_the_same(program: Program) -> None:
     rng = np.random.default_rng(3)
     grey = rng.integers(0, 256, (150, 140)).astype(np.uint8)
     executor = TorchRunner(program)
-    found = seen_in(restored_sample(executor, grey))
-    assert found == seen_in(restored_sample(executor, np.repeat(grey[:, :, None], 3, axis=2)))
-    assert found == seen_in(restored_sample(executor, grey.astype(np.uint16) * 257))
+    found = look(RULE, {"noisy": executor}, grey)
+    coloured = np.repeat(grey[:, :, None], 3, axis=2)
+    assert found == look(RULE, {"noisy": executor}, coloured)
+    assert found == look(RULE, {"noisy": executor}, grey.astype(np.uint16) * 257)
+    assert found.grey
+    coloured[149, 139, 2] ^= 1
+    assert not look(RULE, {"noisy": executor}, coloured).grey
     assert found.noise >= 0
     assert found.compression >= 0

@@ -15,7 +15,7 @@ from restore_manifests.errors import ModelError, UsageError
 from restore_manifests.keys import Identity, create_identity, load_identity
 from restore_manifests.pixels import decode_png, encode_png
 from restore_manifests.schema import Body, Step, TraceStep, parse_manifest
-from restore_models import zoo
+from restore_models import routing, zoo
 from restore_models.architecture import PRESETS
 from restore_models.calibration_images import KINDS, SMALL_KINDS
 from restore_models.network import RestorationNet
@@ -36,6 +36,7 @@ from restore_sdk.restoration import Restoration, restore
 from restore_sdk.selftest import selftest
 
 NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
+ALONE, SMALL = "tiny-alone", "tiny-alone-small"
 
 
 def _install(
@@ -46,6 +47,7 @@ def _install(
     seed: int,
     says_compressed: float = 0.0,
     says_blurred: float = 0.0,
+    views: int = 1,
     **notes: Any,
 ) -> None:
     """A tiny program that sees the same in everything."""
@@ -59,16 +61,20 @@ def _install(
     batch = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
     folder.mkdir(parents=True, exist_ok=True)
     notes = {"licence": "Apache-2.0", **notes}
-    save_program(folder / f"{name}.safetensors", quantise_network(network, [batch], notes))
+    program = replace(quantise_network(network, [batch], notes), views=views)
+    save_program(folder / f"{name}.safetensors", program)
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restoration]:
-    """Restores one picture with two tiny models installed as the shipped ones."""
+    """Restores one picture with tiny models installed as the shipped ones, without those for noise alone."""
     home = tmp_path / "home"
     monkeypatch.setenv("RESTORE_HOME", str(home))
     monkeypatch.setattr(zoo, "DEFAULT_MODEL", NOISY)
     monkeypatch.setattr(zoo, "QUIET_MODEL", QUIET)
+    monkeypatch.setattr(zoo, "NOISE_MODEL", ALONE)
+    monkeypatch.setattr(zoo, "SMALL_NOISE_MODEL", SMALL)
+    monkeypatch.setattr(routing, "ALONE_COMPRESSION", 0)
     monkeypatch.setattr(zoo, "ENLARGING_MODELS", {2: ENLARGES2})
     identity: Identity = create_identity(home, name="Laboratory", passphrase=None, unprotected=True)
     picture = tmp_path / "picture.png"
@@ -80,6 +86,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
         _install(home / "models", NOISY, says_noise=says_noise, says_compressed=says_compressed, seed=1)
         _install(home / "models", QUIET, says_noise=0.0, says_blurred=says_blurred, seed=2)
         _install(home / "models", ENLARGES2, says_noise=0.0, seed=3, scale=2)
+        _install(home / "models", ALONE, says_noise=says_noise, seed=4)
+        _install(home / "models", SMALL, says_noise=says_noise, seed=4, views=8)
         return restore(picture, out=tmp_path / "out", identity=identity, force=True, **options)[0]
 
     return restore_it
@@ -334,6 +342,74 @@ def test_what_is_noisy_and_soft_is_restored_twice_in_one_size(
         assert any(problem in one for one in found.contradicted), (name, value, found)
 
 
+@pytest.mark.parametrize(
+    ("says", "pixels", "chosen"),
+    [
+        ((1.0, 0.0, 0.0), 70 * 90, SMALL),
+        ((1.0, 0.0, 0.0), 70 * 90 - 1, ALONE),
+        ((1.0, 0.159, 0.924), 10**6, SMALL),
+        ((1.0, 0.16, 0.0), 10**6, NOISY),
+        ((1.0, 0.0, 0.925), 10**6, QUIET),
+        ((0.0, 0.0, 0.0), 10**6, QUIET),
+    ],
+)
+def test_noise_alone_has_a_model_of_its_own(
+    run: Callable[..., Restoration],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: tuple[float, ...],
+    pixels: int,
+    chosen: str,
+) -> None:
+    """`pixels`: how many are few. Compression counts from 8 points on."""
+    monkeypatch.setattr(routing, "ALONE_COMPRESSION", 8000)
+    monkeypatch.setattr(routing, "ALONE_PIXELS", pixels)
+    done = run(*says)
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    assert body.plan[-1].parameters["model"] == body.models[0].id == chosen
+    assert body.plan[-1].parameters.get("views", 1) == (8 if chosen == SMALL else 1)
+    route = body.plan[0].parameters
+    assert (route["pixels"], route["alone_pixels"], route["grey"]) == (70 * 90, pixels, False)
+    assert (route["alone"], route["alone_small"]) == (ALONE, SMALL)
+    assert recompute(body, evidence, result).contradicted == ()
+    other = "its model is not the one that its own rule chooses"
+    forgeries: list[tuple[str, Any, str]] = [
+        ("pixels", 70 * 90 + 1, "the size by which its model was chosen is another"),
+        ("grey", True, "not as grey or coloured as where its model was chosen"),
+        ("grey", 0, "not as grey or coloured as where its model was chosen"),
+        ("alone_compression_thousandths", None, "the rule by which its model was chosen is none"),
+        ("alone_pixels", 1e6, "the rule by which its model was chosen is none"),
+    ]
+    if chosen in (ALONE, SMALL):
+        forgeries += [
+            ("alone_pixels", 1 if chosen == SMALL else 10**6, other),
+            ("alone_compression_thousandths", 0, other),
+            ("alone_small" if chosen == SMALL else "alone", "another", other),
+        ]
+    for name, value, problem in forgeries:
+        changed = body.plan[0].model_copy(update={"parameters": {**route, name: value}})
+        found = recompute(body.model_copy(update={"plan": [changed, *body.plan[1:]]}), evidence, result)
+        assert any(problem in one for one in found.contradicted), (name, value, found)
+
+
+def test_a_record_from_before_noise_alone_counted_is_judged_without_it(
+    run: Callable[..., Restoration], tmp_path: Path
+) -> None:
+    body = _body(run(1.0))
+    evidence, result = open_evidence(tmp_path / "picture.png"), (tmp_path / "out" / "picture.restored.png")
+    kept = {
+        name: said
+        for name, said in body.plan[0].parameters.items()
+        if name not in ("pixels", "grey") and not name.startswith("alone")
+    }
+    assert len(kept) == len(body.plan[0].parameters) - 6
+    route = body.plan[0].model_copy(update={"parameters": kept})
+    found = recompute(
+        body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result.read_bytes()
+    )
+    assert found.contradicted == ()
+
+
 def test_a_record_from_before_softness_counted_is_judged_by_its_noise(
     run: Callable[..., Restoration], tmp_path: Path
 ) -> None:
@@ -525,12 +601,18 @@ def test_the_self_test_tries_every_model_that_run_chooses_among(
 ) -> None:
     run(0.0)
     folder = tmp_path / "home" / "models"
-    for name in (NOISY, QUIET, ENLARGES2):
+    for name in (NOISY, QUIET, ALONE, SMALL, ENLARGES2):
         make_vectors(load_program(folder / f"{name}.safetensors"), folder / f"{name}.vectors.json")
     found = selftest()
-    assert found["model"] == f"{NOISY}, {QUIET}, {ENLARGES2}"
+    assert found["model"] == ", ".join((NOISY, QUIET, ALONE, SMALL, ENLARGES2))
     assert found["verdict"] == "pass"
-    assert {row["name"].partition(":")[0] for row in found["vectors"]} == {NOISY, QUIET, ENLARGES2}
+    assert {row["name"].partition(":")[0] for row in found["vectors"]} == {
+        NOISY,
+        QUIET,
+        ALONE,
+        SMALL,
+        ENLARGES2,
+    }
     (folder / f"{QUIET}.vectors.json").write_text(
         (folder / f"{NOISY}.vectors.json").read_text(encoding="utf-8"), encoding="utf-8"
     )
