@@ -287,7 +287,7 @@ def restored_sample(executor: Executor, pixels: NDArray[Any]) -> list[Restored]:
 
 
 def seen_in(sample: list[Restored], pixels: NDArray[Any]) -> Seen:
-    """Median noise and compression, as the program that restored the sample of `pixels` says; size; colour.
+    """Median noise and compression, as the program that restored the sample of `pixels` says, size and grey.
 
     The median, so that a tile of fine texture or of black does not decide for the others.
     """

@@ -42,7 +42,7 @@ DEFAULT_MODEL = "blind-fine-1"
 QUIET_MODEL = "quiet-fine-2"
 """For images without noise: compressed, reduced, soft; see `routing`."""
 NOISE_MODEL = "noise-fine-1"
-"""For noise and nothing else."""
+"""For noise and nothing else, in colour."""
 SMALL_NOISE_MODEL: str | None = "noise-fine-2"
 """The same in eight views, for images that are not large."""
 ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}

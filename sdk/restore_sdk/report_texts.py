@@ -50,10 +50,11 @@ OPERATIONS = {
         "route: chooses the model and changes no pixel. On up to nine evenly spread tiles of the source the "
         "model named in the step estimates noise and compression; the median noise, compared with a fixed "
         "limit, another one for compressed pictures, decides which of two models restores. What is noisy "
-        "and, once the noise is taken from the tiles, soft, both restore, one after the other. Where the "
-        "picture is to be enlarged, one of the two restores it before, unless both estimates are below "
-        "limits of their own; then the other model says how soft the picture is, and restores it before if "
-        "it is. All of it is in whole numbers and is decided again by verify."
+        "and, once the noise is taken from the tiles, soft, both restore, one after the other; what is noisy "
+        "and nothing else, in colour, a third restores, or a fourth if it is small. Where the picture is to "
+        "be enlarged, one of the first two restores it before, unless both estimates are below limits of "
+        "their own; then the other model says how soft the picture is, and restores it before if it is. All "
+        "of it is in whole numbers and is decided again by verify."
     ),
     "restore_small": (
         "restore_small: as restore, below, but in the size that the source came in, where the picture is "
