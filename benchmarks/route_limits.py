@@ -1,14 +1,15 @@
 """Where the limits of the route belong: what each way to restore gains, by damage and by what is seen.
 
-    python benchmarks/route_limits.py --images DIR [--scale 1] [--most 8]
+    python benchmarks/route_limits.py --images DIR [--scale 1] [--most 8] [--grey]
 
 The middle of each picture (clean, evenly chosen among those there are) is reduced where `--scale` enlarges,
 gets Gaussian noise and JPEG compression as an 8-bit file holds them, or is blurred, or blurred and noisy, is
 cut beside the grid of blocks, and is restored in every way that `restore_models.routing.shipped_rule`
 chooses among: by the blind or the quiet model or by both in turn or by that for noise alone, or, enlarged,
 by the model for the scale alone and after either of the two. Gains are in dB over what was shown, enlarged
-bicubically where it is. Beside the shipped rule stand the same with other limits, and the best way for every
-single picture, which no rule can beat. Prints one JSON document.
+bicubically where it is. With `--grey` all is done with the luma of the pictures, as it happens to files with
+one channel, and the models for grey pictures are among the ways. Beside the shipped rule stand the same with
+other limits, and the best way for every single picture, which no rule can beat. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from restore_models.degradations import (
     quantise,
     reduce_bicubic,
 )
-from restore_models.evaluation_images import Image8, divisible, middle, read_images
+from restore_models.evaluation_images import Image8, divisible, luma8, middle, read_images
 from restore_models.evaluation_protocol import as_float, levels_like, quality
 from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
@@ -67,8 +68,14 @@ class Case:
     gains: dict[Choice, float]
 
 
+def names(rule: AnyRule, *, grey: bool) -> list[str]:
+    """The ids of the models that can be given pictures of that kind."""
+    only_grey = {rule.for_grey, rule.for_grey_small} if isinstance(rule, Rule) else set()
+    return [name for name in rule.models() if grey or name not in only_grey]
+
+
 def ways(rule: AnyRule, scale: int, runners: dict[str, TorchRunner]) -> Ways:
-    """All that a rule chooses among."""
+    """All that a rule chooses among, of the models that there are."""
     if isinstance(rule, Rule):
         twice = Choice(rule.quiet, rule.noisy)
         both = (
@@ -89,19 +96,21 @@ def damages() -> Iterator[tuple[int, int | None, float]]:
 
 
 def damaged(small: FloatImage, noise: int, coded: int | None, blur: float) -> FloatImage:
-    """As an 8-bit file holds it."""
+    """As an 8-bit file holds it, of a grey picture one with one channel."""
     rng = np.random.default_rng([1, noise])
     if blur:
         kernel = blur_kernel("gaussian", blur, rng)
         small = cv2.filter2D(small, -1, kernel, borderType=cv2.BORDER_REFLECT).astype(np.float32)
     noisy = quantise(gaussian_noise(small, noise, rng))
+    if (small == small[:, :, :1]).all():
+        noisy = np.repeat(noisy[:, :, :1], 3, axis=2)
     return noisy if coded is None else jpeg(noisy, coded)
 
 
 def measure(
     clean: Image8, scale: int, rule: AnyRule, runners: dict[str, TorchRunner], all_ways: Ways
 ) -> Iterator[Case]:
-    """All damage to one picture that can be divided by `scale`, (height, width, 3)."""
+    """All damage to one picture that can be divided by `scale`, (height, width[, 3])."""
     small = as_float(clean) if scale == 1 else quantise(reduce_bicubic(as_float(clean), scale))
     truth = clean[_BESIDE * scale :, _BESIDE * scale :]
     for noise, coded, blur in damages():
@@ -195,17 +204,19 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True, help="folder of clean photographs")
     parser.add_argument("--scale", type=int, choices=FACTORS, default=1)
     parser.add_argument("--most", type=int, default=8, help="how many of them")
+    parser.add_argument("--grey", action="store_true", help="the luma of the photographs")
     parser.add_argument("--side", type=int, default=264, help="of the middle that is taken, in pixels")
     given = parser.parse_args()
     pictures = [image for _, image in read_images(given.images) if image.ndim == 3]
+    pictures = [luma8(image) for image in pictures] if given.grey else pictures
     rule = shipped_rule(given.scale)
-    runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
+    runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in names(rule, grey=given.grey)}
     all_ways = ways(rule, given.scale, runners)
     cases: list[Case] = []
     for clean in pictures[:: max(1, len(pictures) // given.most)][: given.most]:
         part = divisible(middle(clean, given.side), given.scale)
         cases += measure(part, given.scale, rule, runners, all_ways)
-    print(json.dumps({"scale": given.scale, **summary(cases, rule)}, indent=2))
+    print(json.dumps({"scale": given.scale, "grey": given.grey, **summary(cases, rule)}, indent=2))
     return 0
 
 

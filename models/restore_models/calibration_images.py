@@ -11,8 +11,6 @@ their damaged forms are not, which is why an image counts once in a class.
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,13 +30,14 @@ from restore_models.calibration import (
     CalibrationImage,
     choose_scale,
 )
+from restore_models.calibration_sources import SOURCES_NAME, calibration_images
 from restore_models.cascade import Cascade
 from restore_models.degradation_kinds import degrade, small_picture
 from restore_models.degradations import Applied, FloatImage, jpeg, reduce_bicubic
-from restore_models.evaluation_images import Image8, divisible, middle, read_items
+from restore_models.evaluation_images import Image8, divisible, luma8, middle
 from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.lone_pixels import lone_pixels
-from restore_models.program import Program, made_for_scale
+from restore_models.program import Program, made_for_grey, made_for_scale
 from restore_models.restorer import Executor, Integers, interval_unit
 
 __all__ = [
@@ -68,8 +67,6 @@ grid of the clean picture. Light noise counts twice, and faint noise besides: mo
 small and saved. What a picture suffers follows from its number and the place of the kind in `_ALL_KINDS`:
 new ones come last."""
 SIDE = 256
-SOURCES_NAME = "SOURCES.csv"
-"""Beside the images: a table with the columns name, source and licence."""
 ENLARGED_KINDS = ("enlarged2", "enlarged4", "worn_enlarged2", "worn_enlarged4")
 """What a program for enlarged images is calibrated on, of which those of its scale."""
 SMALL_KINDS = (
@@ -175,7 +172,10 @@ def damaged(clean: Image8, kind: str, number: int) -> tuple[Image8, Applied]:
     rng = np.random.default_rng([_SEED, number, _ALL_KINDS.index(kind)])
     image = as_float(clean)
     # `degrade` shifts some pictures of this kind, for training; against their truth they cannot be measured.
-    worse, applied = _compressed(image, rng) if kind == "jpeg" else degrade(image, rng, {kind: 1.0})
+    grey = clean.ndim == 2
+    worse, applied = (
+        _compressed(image, rng) if kind == "jpeg" else degrade(image, rng, {kind: 1.0}, grey=grey)
+    )
     return levels_like(worse, clean), applied
 
 
@@ -271,7 +271,8 @@ def calibrate_program(
 
     Args:
         executor: what runs the program, exactly.
-        folder: 8-bit images that the program was not trained on, and where there is one `SOURCES_NAME`.
+        folder: 8-bit images that the program was not trained on, and where there is one `SOURCES_NAME`; of
+            colour the luma is taken for a program that is for grey ones.
         small: what restores a picture before the program, and before it is enlarged; None: nothing does.
         given_to_small: whether a picture is one that `small` is given; None: all are.
         kinds: of damage, those of `kinds_for` that the program is for; None: all.
@@ -293,14 +294,16 @@ def calibrate_program(
     for name, value in (("alpha", alpha), ("delta", delta)):
         if not 0 < value < 1:
             raise UsageError(f"The {name} of {value} is no share.", hint="Give a number between 0 and 1.")
-    images = _images(folder)
+    images = calibration_images(folder)
     cascade = Cascade(executor, made_for_scale(executor.program) or 1, small)
     tallies = {name: _Tally() for name, _ in _classes(cascade)}
     empty = _calibration(cascade, alpha, delta, side, [], {}, tallies, 0)
     drawn: dict[str, list[Applied]] = {}
     lone = 0
     for number, (_, clean) in enumerate(images):
-        forms = shown_forms(cascade.program, middle(clean, side), number, after_small=small is not None)
+        part = middle(clean, side)
+        part = luma8(part) if made_for_grey(cascade.program) else part
+        forms = shown_forms(cascade.program, part, number, after_small=small is not None)
         for form in forms:
             if (kinds and form.kind not in kinds) or (given_to_small and not given_to_small(form.shown)):
                 continue
@@ -363,36 +366,3 @@ def _range(applied: Iterable[Applied]) -> dict[str, tuple[float, float]]:
     """The least and greatest of each quantity that this kind of damage has."""
     values = {name: [float(getattr(one, name)) for one in applied] for name in ESTIMATES}
     return {name: (round(min(v), 3), round(max(v), 3)) for name, v in values.items() if any(v)}
-
-
-def _images(folder: Path) -> list[tuple[CalibrationImage, Image8]]:
-    sources = _sources(folder / SOURCES_NAME)
-    found: list[tuple[CalibrationImage, Image8]] = []
-    seen: dict[str, str] = {}
-    for item in read_items(folder):
-        digest = hashlib.sha256((folder / item.name).read_bytes()).hexdigest()
-        if digest in seen:
-            raise UsageError(
-                f"The images {seen[digest]} and {item.name} are the same file.",
-                hint="Remove one: the guarantee rests on images that were chosen independently.",
-            )
-        seen[digest] = item.name
-        source, licence = sources.get(item.name, ("not stated", "not stated"))
-        image = CalibrationImage(
-            name=item.name[:255], sha256=digest, source=source[:500], licence=licence[:200]
-        )
-        found.append((image, item.clean))
-    return found
-
-
-def _sources(path: Path) -> dict[str, tuple[str, str]]:
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return {row["name"]: (row["source"], row["licence"]) for row in csv.DictReader(stream)}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as problem:
-        raise UsageError(
-            f"The table {path.name} cannot be read.",
-            hint="It is UTF-8 text with commas, and its first line is: name,source,licence.",
-        ) from problem

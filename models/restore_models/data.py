@@ -18,7 +18,16 @@ from restore_models.degradations import FloatImage
 from restore_models.fonts import Font, FontSource, find_fonts
 from restore_models.rendered_text import TextKind, render_text
 
-__all__ = ["Batch", "PageKind", "PatchSource", "detail", "held_out", "load_photographs", "render_page"]
+__all__ = [
+    "Batch",
+    "PageKind",
+    "PatchSource",
+    "as_grey",
+    "detail",
+    "held_out",
+    "load_photographs",
+    "render_page",
+]
 
 PageKind = Literal[TextKind, "letters"]
 """What is rendered: letters at random, or text as it stands on paper, plates and signs."""
@@ -114,12 +123,14 @@ class PatchSource:
         fonts: FontSource = "built_in",
         cropped_share: float = 0.0,
         shrunk_share: float = 0.0,
+        grey: bool = False,
     ) -> None:
         check_available(shares)
         self._seed = seed
         self._shares = shares
         self._page_share = page_share
-        self._grey_share = grey_share
+        self._grey = grey
+        self._grey_share = 1.0 if grey else grey_share
         self._detail_choices = detail_choices
         self._cropped_share = cropped_share
         self._shrunk_share = shrunk_share
@@ -154,8 +165,8 @@ class PatchSource:
             rng = np.random.default_rng([self._seed, step, number])
             down, right = self._crop_after(step, number)
             patch = self._patch(rng, size + 2 * _MARGIN + max(down, right))
-            worse, applied = degrade(patch, rng, self._shares)
-            worse = self._as_stored(patch, worse, step, number)
+            worse, applied = degrade(patch, rng, self._shares, grey=self._grey)
+            worse = worse if self._grey else self._as_stored(patch, worse, step, number)
             top, left = _MARGIN + down, _MARGIN + right
             inner = (slice(top, top + size), slice(left, left + size))
             clean[index] = patch[inner].transpose(2, 0, 1)
@@ -190,10 +201,7 @@ class PatchSource:
         if turn >= 4:
             patch = patch[:, ::-1]
         result = np.ascontiguousarray(patch).astype(np.float32) / np.float32(255.0)
-        if rng.random() < self._grey_share:
-            grey = result @ np.array([0.299, 0.587, 0.114], np.float32)
-            result = np.repeat(grey[:, :, None], 3, axis=2)
-        return result
+        return as_grey(result) if rng.random() < self._grey_share else result
 
     def _photograph_crop(self, rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
         image = self._photographs[int(rng.choice(len(self._photographs), p=self._weights))]
@@ -202,6 +210,12 @@ class PatchSource:
         large = _crop(image, rng, int(side * rng.uniform(1, _SHRINK)))
         small = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
         return small.astype(np.uint8, copy=False)
+
+
+def as_grey(image: FloatImage) -> FloatImage:
+    """The luma of BT.601 in all three channels; (height, width, 3) RGB in [0, 1]."""
+    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 def detail(image: NDArray[np.uint8]) -> float:

@@ -6,13 +6,14 @@ the images' PSNRs. `realistic`: the same and mixed damage as 8-bit files hold it
 through OpenCV, border 0. `sr`: MATLAB-style bicubic reduction, border of `scale` pixels cut, luma of
 BT.601. `real`: pairs of a degraded picture and its reference (`evaluation_images.read_pairs`), border 0.
 `estimate`: `evaluation_statements`. `calibration`: `evaluation_calibration`. `hallucination`:
-`evaluation_hallucination`. Figures compare only within one suite.
+`evaluation_hallucination`. A program for grey pictures is measured on the luma. Figures compare only within
+one suite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from restore_models.degradations import (
     quantise,
     reduce_bicubic,
 )
-from restore_models.evaluation_images import Item, divisible, read_images, read_items, read_pairs
+from restore_models.evaluation_images import Item, divisible, luma8, read_images, read_items, read_pairs
 from restore_models.evaluation_protocol import (
     Case,
     ProgramSubject,
@@ -41,6 +42,7 @@ from restore_models.evaluation_protocol import (
     luma,
     quality,
 )
+from restore_models.program import made_for_grey
 from restore_models.resample import enlarge
 from restore_models.restorer import Executor
 
@@ -118,6 +120,9 @@ def evaluate_suite(
         )
     cases, notes = _cases(suite, measured)
     items = read_pairs(images) if suite == "real" else read_items(images)
+    if isinstance(measured, ProgramSubject) and made_for_grey(measured.executor.program):
+        items = [_in_luma(item) for item in items]
+        notes = [*notes, "Of colour pictures the luma is measured: the model is for grey ones."]
     samples: list[Sample] = []
     for index, case in enumerate(cases):
         for number, item in enumerate(items):
@@ -127,6 +132,11 @@ def evaluate_suite(
     name = images.name or images.resolve().name  # "." has no name of its own
     rows = [_row(name, suite, group) for group in _by_setting(suite, samples)]
     return Evaluation(rows, notes, [sample.reading for sample in samples if sample.reading])
+
+
+def _in_luma(item: Item) -> Item:
+    degraded = None if item.degraded is None else luma8(item.degraded)
+    return replace(item, clean=luma8(item.clean), degraded=degraded)
 
 
 def _cases(suite: str, subject: Subject) -> tuple[Sequence[Case], list[str]]:

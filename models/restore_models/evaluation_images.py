@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from restore_manifests.errors import UsageError
 
-__all__ = ["Image8", "Item", "divisible", "middle", "read_images", "read_items", "read_pairs"]
+__all__ = ["Image8", "Item", "divisible", "luma8", "middle", "read_images", "read_items", "read_pairs"]
 
 Image8 = NDArray[np.uint8]
 """(height, width) where grey, else (height, width, 3) RGB, sRGB-encoded."""
@@ -180,3 +180,8 @@ def middle(clean: Image8, side: int) -> Image8:
     """The middle of an image, at most `side` pixels square."""
     top, left = (max(0, (size - side) // 2) for size in clean.shape[:2])
     return np.ascontiguousarray(clean[top : top + side, left : left + side])
+
+
+def luma8(image: Image8) -> Image8:
+    """The luma of BT.601, (height, width), of RGB; grey as it is."""
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)

@@ -63,6 +63,8 @@ def export_program(
     }
     if config.scale != 1:
         notes["scale"] = config.scale
+    if config.grey:
+        notes["grey"] = True
     program = quantise_network(network, batches, notes, compensate=not config.quantised)
     program = replace(program, views=config.views)
     program.notes["estimate_error"] = _estimate_errors(program, source)

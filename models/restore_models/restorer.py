@@ -28,6 +28,7 @@ __all__ = [
     "TorchRunner",
     "cell_size",
     "interval_unit",
+    "is_grey",
     "restore_pixels",
 ]
 
@@ -166,6 +167,11 @@ def _run_tile(
     x = _mirrored(np.arange(left, right), pixels.shape[1])
     outputs = in_all_views(executor, _network_integers(pixels[y[:, None], x[None, :]]), progress)
     return outputs, (rows.start - top, columns.start - left)
+
+
+def is_grey(pixels: NDArray[Any]) -> bool:
+    """Whether the channels of (height, width[, 3]) samples are alike in every pixel."""
+    return pixels.ndim == 2 or bool((pixels == pixels[:, :, :1]).all())
 
 
 def _mirrored(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from restore_models import zoo
 from restore_models.resample import FACTORS
-from restore_models.restorer import Executor, Restored, restore_pixels
+from restore_models.restorer import Executor, Restored, is_grey, restore_pixels
 
 __all__ = [
     "ALONE_COMPRESSION",
@@ -111,8 +111,7 @@ class Seen:
     reduction: int = 0
     """As `blur`: how often the image was halved before, in thousandths, not negative."""
     blur_after: int = 0
-    """As `blur`, but of what the blind model has restored, where that restores an image that is not to be
-    enlarged; else 0."""
+    """As `blur`, but of what the blind model has restored, where that is asked; else 0."""
     pixels: int = 0
     """How many the image has, as it came."""
     grey: bool = False
@@ -136,7 +135,8 @@ class Rule:
     `noisy` has restored, `quiet` restores again if it has at least `soft_after` of blur left, and
     `soft_per_level` more for each level of noise; None: never. What is noisy and not soft nor grey, and has
     lost less than `alone_compression`, is restored by `alone`, or by `alone_small` if it has at most
-    `alone_pixels`; where there is none, by `noisy` as well.
+    `alone_pixels`; where there is none, by `noisy` as well. What is grey is restored by `for_grey`, whatever
+    else it is, or by `for_grey_small` if it has at most `for_grey_pixels`; where there is none, as above.
     """
 
     noisy: str
@@ -150,6 +150,9 @@ class Rule:
     alone_compression: int = 0
     alone_small: str | None = None
     alone_pixels: int = 0
+    for_grey: str | None = None
+    for_grey_small: str | None = None
+    for_grey_pixels: int = 0
 
     @property
     def router(self) -> str:
@@ -158,16 +161,19 @@ class Rule:
 
     def models(self) -> tuple[str, ...]:
         """All that it chooses among."""
-        alone = (name for name in (self.alone, self.alone_small) if name is not None)
-        return self.noisy, self.quiet, *alone
+        others = (self.alone, self.alone_small, self.for_grey, self.for_grey_small)
+        return self.noisy, self.quiet, *(name for name in others if name is not None)
 
     @property
     def softness(self) -> str | None:
-        """The model that is asked how soft an image is, if one is."""
+        """The model that is asked how soft an image is, see `asks_softness`; None: that is not asked."""
         return None if self.soft_after is None else self.quiet
 
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so."""
+        if self.for_grey is not None and seen.grey:
+            is_small = self.for_grey_small is not None and seen.pixels <= self.for_grey_pixels
+            return Choice(self.for_grey_small if is_small and self.for_grey_small else self.for_grey)
         if not self.is_noisy(seen):
             return Choice(self.quiet)
         if self._is_soft(seen):
@@ -177,6 +183,11 @@ class Rule:
         if self.alone_small is not None and seen.pixels <= self.alone_pixels:
             return Choice(self.alone_small)
         return Choice(self.alone)
+
+    def asks_softness(self, seen: Seen) -> bool:
+        """Whether `softness` is asked of an image that looks so: of what `noisy` has restored."""
+        goes_by_grey = self.for_grey is not None and seen.grey
+        return self.soft_after is not None and self.is_noisy(seen) and not goes_by_grey
 
     def _is_soft(self, seen: Seen) -> bool:
         """Whether what `noisy` has restored is soft."""
@@ -219,6 +230,10 @@ class EnlargingRule:
         """The model that is asked how soft an image is."""
         return self.small.quiet
 
+    def asks_softness(self, _seen: Seen) -> bool:
+        """Whether `softness` is asked of an image that looks so: always, of the image as it came."""
+        return True
+
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so before it is enlarged."""
         if seen.noise >= self.clean_noise or seen.compression >= self.clean_compression:
@@ -246,6 +261,9 @@ def shipped_rule(scale: int = 1) -> AnyRule:
             alone_compression=ALONE_COMPRESSION,
             alone_small=zoo.SMALL_NOISE_MODEL,
             alone_pixels=ALONE_PIXELS,
+            for_grey=zoo.GREY_MODEL,
+            for_grey_small=zoo.SMALL_GREY_MODEL,
+            for_grey_pixels=ALONE_PIXELS,
         )
     if scale not in zoo.ENLARGING_MODELS:
         return rule
@@ -271,7 +289,7 @@ def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any])
     if isinstance(rule, EnlargingRule):
         blur, reduction = softness_in_sample(executors[rule.small.quiet], pixels)
         return replace(seen, blur=blur, reduction=reduction)
-    if rule.soft_after is None or not rule.is_noisy(seen):
+    if not rule.asks_softness(seen):
         return seen
     return replace(seen, blur_after=blur_after_in(sample, executors[rule.quiet]))
 
@@ -292,7 +310,7 @@ def seen_in(sample: list[Restored], pixels: NDArray[Any]) -> Seen:
     The median, so that a tile of fine texture or of black does not decide for the others.
     """
     noise, compression = _medians(sample, "noise_sigma", "jpeg_loss")
-    grey = pixels.ndim == 2 or bool((pixels == pixels[:, :, :1]).all())
+    grey = is_grey(pixels)
     size = pixels.shape[0] * pixels.shape[1]
     return Seen(noise * _LEVELS, compression * _POINTS, pixels=size, grey=grey)
 

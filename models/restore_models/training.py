@@ -16,7 +16,7 @@ from torch import Tensor
 from restore_manifests.errors import ModelError, StorageError, UsageError
 from restore_models.architecture import PRESETS
 from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
-from restore_models.data import detail, held_out, load_photographs
+from restore_models.data import as_grey, detail, held_out, load_photographs
 from restore_models.degradation_kinds import degrade
 from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
 from restore_models.network import to_network_units
@@ -42,8 +42,9 @@ class TrainingResult:
     """Mean PSNR in dB on held-out crops by setting, and the smoothed training loss."""
 
 
-def _validation_cases(photographs: list[NDArray[np.uint8]], seed: int, scale: int) -> Cases:
-    """The most detailed 256x256 crop of each of twelve held-out photographs, under the settings of a scale.
+def _validation_cases(photographs: list[NDArray[np.uint8]], config: TrainingConfig) -> Cases:
+    """The most detailed 256x256 crop of each of twelve held-out photographs, under the settings of a scale;
+    grey where the network is for grey pictures.
 
     Where a photograph is smooth any network does well; what tells two apart is detail.
     """
@@ -53,6 +54,9 @@ def _validation_cases(photographs: list[NDArray[np.uint8]], seed: int, scale: in
         places = itertools.product(*(range(0, size - side + 1, side // 2) for size in image.shape[:2]))
         crop = max((image[y : y + side, x : x + side] for y, x in places), key=detail)
         crops.append(crop.astype(np.float32) / np.float32(255.0))
+    seed, scale = config.seed, config.scale
+    if config.grey:
+        crops = [as_grey(crop) for crop in crops]
     cases: Cases = {}
     if scale != 1:
         for kind in (f"enlarged{scale}", f"worn_enlarged{scale}"):
@@ -61,7 +65,9 @@ def _validation_cases(photographs: list[NDArray[np.uint8]], seed: int, scale: in
         return cases
     for sigma in (15, 25, 50):
         rng = np.random.default_rng([seed, 3, sigma])
-        cases[f"gaussian{sigma}"] = [(c, gaussian_noise(c, sigma, rng)) for c in crops]
+        noisy = [gaussian_noise(crop, sigma, rng) for crop in crops]
+        noisy = [np.repeat(n[:, :, 1:2], 3, axis=2) for n in noisy] if config.grey else noisy
+        cases[f"gaussian{sigma}"] = list(zip(crops, noisy, strict=True))
     for quality in (10, 40):
         cases[f"jpeg{quality}"] = [(c, jpeg(c, quality)) for c in crops]
     cases["bicubic2"] = [(c, quantise(downscale(c, 2, "bicubic"))) for c in crops]
@@ -106,7 +112,7 @@ def train_restoration(
     elif start is not None:
         trainer.start(load_checkpoint(start))
     photographs = load_photographs(data, validation=False)
-    cases = _validation_cases(_validation_photographs(data, photographs), config.seed, config.scale)
+    cases = _validation_cases(_validation_photographs(data, photographs), config)
     source = patch_source(config, photographs, config.seed)
     notes = {"training_images": _listing(data), "fonts": [font.to_note() for font in source.fonts]}
     if resume:

@@ -48,6 +48,7 @@ def patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], s
         fonts=config.fonts,
         cropped_share=config.cropped_share,
         shrunk_share=config.shrunk_share,
+        grey=config.grey,
     )
 
 

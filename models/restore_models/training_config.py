@@ -48,6 +48,8 @@ class TrainingConfig(BaseModel):
     """A key of `architecture.PRESETS`."""
     scale: Literal[1, 2, 4] = 1
     """What `restore run --scale` has enlarged the pictures by that the network is for."""
+    grey: bool = False
+    """The network is for grey pictures: all patches are, and are damaged as files with one channel are."""
     residual_scale: float = Field(default=0.1, ge=0)
     """How large the last weights of a residual branch begin, against other weights."""
     seed: int = 1

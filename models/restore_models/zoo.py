@@ -23,8 +23,10 @@ __all__ = [
     "DEFAULT_MODEL",
     "ENLARGING_MODELS",
     "EXTERNAL_SUFFIXES",
+    "GREY_MODEL",
     "NOISE_MODEL",
     "QUIET_MODEL",
+    "SMALL_GREY_MODEL",
     "SMALL_NOISE_MODEL",
     "ModelFile",
     "find_model",
@@ -44,6 +46,10 @@ QUIET_MODEL = "quiet-fine-2"
 NOISE_MODEL = "noise-fine-1"
 """For noise and nothing else, in colour."""
 SMALL_NOISE_MODEL: str | None = "noise-fine-2"
+"""The same in eight views, for images that are not large."""
+GREY_MODEL: str | None = None
+"""For grey images, whatever their damage."""
+SMALL_GREY_MODEL: str | None = None
 """The same in eight views, for images that are not large."""
 ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}
 """By scale, for images without noise that `restore run --scale` has enlarged."""

@@ -82,8 +82,11 @@ class ProgramInUse:
             return None
         return calibration_sha256(self.program, self.small.program if self.small else None)
 
-    def for_image(self, _pixels: NDArray[Any]) -> ProgramInUse:
-        """The model for one image: this one."""
+    def for_image(self, pixels: NDArray[Any]) -> ProgramInUse:
+        """The model for one image: this one. Raises UsageError for colour if it is for grey images."""
+        from restore_models.program import refuse_colour  # noqa: PLC0415 -- keeps models out of light commands
+
+        refuse_colour(self.program, pixels, f"The model {self.id}")
         return self
 
     def runner(self, step: Step) -> Executor:
@@ -165,7 +168,8 @@ class RoutedInUse:
         choice = self.rule.choose(seen)
         chosen = self.programs[choice.model]
         small = self.programs[choice.small] if choice.small else None
-        softness = self.programs[self.rule.softness] if self.rule.softness else None
+        asked = self.rule.softness if self.rule.asks_softness(seen) else None
+        softness = self.programs[asked] if asked else None
         routed = Routed(self.programs[self.rule.router], self.rule, seen, softness)
         if small is None:
             return replace(chosen, routed=routed)

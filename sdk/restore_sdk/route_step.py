@@ -5,7 +5,8 @@ compression and are judged by the noise alone. Since 0.7 a picture that is to be
 before that; steps of earlier records name no model for enlarged ones and choose one model only. Since 0.8
 what is soft and noisy is restored twice in one size; steps of earlier records have no limit for that. Since
 0.9 a third model restores what is noisy and nothing else, and may have a fourth for small pictures; steps of
-earlier records name neither.
+earlier records name neither. Since 0.10 there are one or two for grey pictures; steps of earlier records name
+none, and such pictures are judged by their damage.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _BLUR_AFTER, _SOFT_AFTER, _SOFT_PER_LEVEL = _SINCE_0_8
 _ALONE, _ALONE_COMPRESSION = "alone", "alone_compression_thousandths"
 _GREY, _PIXELS = "grey", "pixels"
 _OF_SMALL = ("alone_small", "alone_pixels")
+_FOR_GREY = "for_grey"
+_OF_SMALL_GREY = ("for_grey_small", "for_grey_pixels")
 
 
 def make_route_step(
@@ -72,12 +75,10 @@ def make_route_step(
         }
         rule = rule.small
     elif rule.soft_after is not None:
-        twice = {
-            "below_program_sha256": soft_program_sha256,
-            _BLUR_AFTER: seen.blur_after,
-            _SOFT_AFTER: rule.soft_after,
-            _SOFT_PER_LEVEL: rule.soft_per_level,
-        }
+        limits_after = (seen.blur_after, rule.soft_after, rule.soft_per_level)
+        twice = dict(zip(_SINCE_0_8, limits_after, strict=True))
+        if soft_program_sha256 is not None:
+            twice["below_program_sha256"] = soft_program_sha256
     alone: dict[str, Any] = {}
     if rule.alone is not None:
         alone = {_ALONE: rule.alone, _ALONE_COMPRESSION: rule.alone_compression, _GREY: seen.grey}
@@ -85,6 +86,13 @@ def make_route_step(
         alone |= {
             _PIXELS: seen.pixels,
             **dict(zip(_OF_SMALL, (rule.alone_small, rule.alone_pixels), strict=True)),
+        }
+    if rule.for_grey is not None:
+        alone |= {_GREY: seen.grey, _FOR_GREY: rule.for_grey}
+    if rule.for_grey_small is not None:
+        alone |= {
+            _PIXELS: seen.pixels,
+            **dict(zip(_OF_SMALL_GREY, (rule.for_grey_small, rule.for_grey_pixels), strict=True)),
         }
     return Step(
         operation=ROUTE,
@@ -116,7 +124,7 @@ def look_after(step: Step, seen: Seen) -> Step | None:
     from restore_models.routing import Rule  # noqa: PLC0415 -- torch stays out of light commands
 
     rule = _stated_rule(step.parameters) if may_restore_twice(step) else None
-    return _below(step) if isinstance(rule, Rule) and rule.is_noisy(seen) else None
+    return _below(step) if isinstance(rule, Rule) and rule.asks_softness(seen) else None
 
 
 def may_restore_twice(step: Step) -> bool:
@@ -204,7 +212,8 @@ def _stated_rule(route: Mapping[str, Any]) -> AnyRule | None:
         if type(after) is not int or type(per_level) is not int:
             return None
         rule = replace(rule, soft_after=after, soft_per_level=per_level)
-    return rule if _ALONE not in route else _with_noise_alone(rule, route)
+    judged = rule if _ALONE not in route else _with_noise_alone(rule, route)
+    return judged if judged is None or _FOR_GREY not in route else _with_grey(judged, route)
 
 
 def _with_noise_alone(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
@@ -218,3 +227,14 @@ def _with_noise_alone(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
     if not isinstance(small, str) or type(pixels) is not int:
         return None
     return replace(rule, alone_small=small, alone_pixels=pixels)
+
+
+def _with_grey(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
+    """`rule` with what a step states of grey pictures; None if its limit is none."""
+    rule = replace(rule, for_grey=str(route[_FOR_GREY]))
+    if route.keys().isdisjoint(_OF_SMALL_GREY):
+        return rule
+    small, pixels = (route.get(name) for name in _OF_SMALL_GREY)
+    if not isinstance(small, str) or type(pixels) is not int:
+        return None
+    return replace(rule, for_grey_small=small, for_grey_pixels=pixels)

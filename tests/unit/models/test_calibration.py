@@ -37,7 +37,7 @@ from restore_models.calibration_images import (
 )
 from restore_models.cascade import Cascade
 from restore_models.evaluation import evaluate_suite
-from restore_models.evaluation_images import middle
+from restore_models.evaluation_images import luma8, middle, read_images
 from restore_models.evaluation_routed import CascadeSubject
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, load_program, save_program
@@ -272,6 +272,20 @@ def test_after_another_program_only_what_that_is_given_counts_and_it_says_the_cl
     assert found.lone_pixels == max(lone)
     stated = [one.within["noise_sigma"] for one in found.classes if one.pictures]
     assert (min(low for low, _ in stated), max(high for _, high in stated)) == (min(said), max(said))
+
+
+def test_a_program_for_grey_images_is_calibrated_on_the_luma(program: Program, tmp_path: Path) -> None:
+    coloured, grey = _pictures(tmp_path / "coloured", 4), tmp_path / "grey"
+    grey.mkdir()
+    for name, image in read_images(coloured):
+        assert cv2.imwrite(str(grey / name), luma8(image))
+    runner = TorchRunner(replace(program, notes={**program.notes, "grey": True}))
+    found, expected, other = (
+        calibrate_program(one, folder, side=32)
+        for one, folder in ((runner, coloured), (runner, grey), (TorchRunner(program), coloured))
+    )
+    assert found.classes == expected.classes != other.classes
+    assert found.damage == expected.damage
 
 
 def test_lone_pixels_are_counted_in_the_small_picture(program: Program, tmp_path: Path) -> None:

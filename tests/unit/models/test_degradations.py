@@ -339,3 +339,35 @@ def test_most_of_what_is_grey_is_damaged_in_grey() -> None:
     noise = (batch.degraded - batch.clean)[alike].std(axis=(1, 2, 3)) * 255
     said = batch.estimates[alike, 0] * 25
     assert np.allclose(noise, said, rtol=0.1, atol=0.5)
+
+
+@pytest.mark.parametrize("kind", sorted(SHARES))
+def test_a_grey_picture_stays_grey_in_grey(kind: str) -> None:
+    image = np.repeat(_picture()[:, :, :1], 3, axis=2)
+    rng, other = (np.random.default_rng(5) for _ in range(2))
+    worse, applied = degrade(image, rng, {kind: 1.0}, grey=True)
+    assert (worse == worse[:, :, :1]).all()
+    assert worse.shape == image.shape
+    again, same = degrade(image, other, {kind: 1.0}, grey=True)
+    assert np.array_equal(worse, again)
+    assert applied == same
+
+
+@pytest.mark.parametrize(
+    ("kind", "rel"), [("gaussian", 0.03), ("light_gaussian", 0.03), ("faint_gaussian", 0.03)]
+)
+def test_grey_noise_is_as_strong_as_it_says(kind: str, rel: float) -> None:
+    image = np.full((256, 256, 3), 0.5, np.float32)
+    for seed in range(4):
+        worse, applied = degrade(image, np.random.default_rng(seed), {kind: 1.0}, grey=True)
+        assert float((worse - image).std()) * 255 == pytest.approx(applied.noise_sigma, rel=0.03, abs=0.2)
+
+
+def test_patches_for_a_grey_network_are_grey_and_damaged_in_grey() -> None:
+    photographs = [(_picture(160, 160) * 255).astype(np.uint8)]
+    shares = {"gaussian": 1.0, "mixed": 1.0, "jpeg": 1.0}
+    source = PatchSource(photographs, seed=3, shares=shares, page_share=0.3, grey_share=0, grey=True)
+    batch = source.batch(0, 24, 32)
+    for patches in (batch.clean, batch.degraded):
+        assert (patches == patches[:, :1]).all()
+    assert (batch.clean != batch.degraded).any(axis=(1, 2, 3)).all()

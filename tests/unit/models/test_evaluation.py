@@ -17,7 +17,7 @@ from restore_models import evaluation_text
 from restore_models.architecture import ESTIMATES
 from restore_models.calibration import risk_upper_bound
 from restore_models.evaluation import SUITES, evaluate_suite
-from restore_models.evaluation_images import read_items, read_pairs
+from restore_models.evaluation_images import luma8, read_images, read_items, read_pairs
 from restore_models.evaluation_statements import kinds
 from restore_models.evaluation_text import Line, asserted_words, words
 from restore_models.program import Program
@@ -82,6 +82,17 @@ def test_suites_measure_input_and_result(
     if suite == "gaussian":
         # sigma 15 of 255 is 24.61 dB before clipping; the input figure is of the clipped picture
         assert rows[0].psnr_input == pytest.approx(24.7, abs=0.5)
+
+
+def test_a_program_for_grey_pictures_is_measured_on_the_luma(program: Program, tmp_path: Path) -> None:
+    write(tmp_path / "set" / "a.png", picture())
+    (_, coloured), *_ = read_images(tmp_path / "set")
+    write(tmp_path / "luma" / "a.png", luma8(coloured))
+    runner = TorchRunner(replace(program, notes={**program.notes, "grey": True}))
+    found, expected = (evaluate_suite("gaussian", tmp_path / name, runner) for name in ("set", "luma"))
+    assert [row.psnr for row in found.rows] == [row.psnr for row in expected.rows]
+    assert found.notes == ["Of colour pictures the luma is measured: the model is for grey ones."]
+    assert evaluate_suite("gaussian", tmp_path / "set", TorchRunner(program)).notes == []
 
 
 def test_unknown_suite_and_empty_folder(program: Program, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from restore_models import routing, zoo
 from restore_models.calibration import read_calibration
-from restore_models.program import Program, made_for_scale
+from restore_models.program import Program, made_for_grey, made_for_scale
 from restore_models.resample import FACTORS
 from restore_models.restorer import TorchRunner
 from restore_models.routing import (
@@ -82,6 +82,24 @@ def test_noise_alone_has_a_model_of_its_own(seen: Seen, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "seen", [Seen(0, 0), Seen(2000, 0), Seen(2000, 5000), Seen(2000, 0, blur_after=9000)]
+)
+def test_grey_images_have_models_of_their_own(seen: Seen) -> None:
+    former = Rule("noisy", "quiet", 2000, 12_000, 9000, soft_after=500, alone="alone", alone_compression=5000)
+    any_size = replace(former, for_grey="grey")
+    rule = replace(any_size, for_grey_small="small grey", for_grey_pixels=1000)
+    grey = replace(seen, grey=True, pixels=1000)
+    assert rule.choose(grey) == Choice("small grey")
+    assert rule.choose(replace(grey, pixels=1001)) == any_size.choose(grey) == Choice("grey")
+    assert rule.choose(seen) == former.choose(seen)
+    assert rule.models() == ("noisy", "quiet", "alone", "grey", "small grey")
+    assert any_size.models() == ("noisy", "quiet", "alone", "grey")
+    assert [one.asks_softness(grey) for one in (rule, any_size)] == [False, False]
+    assert former.asks_softness(grey) == rule.asks_softness(seen) == (seen.noise >= 2000)
+    assert not replace(former, soft_after=None).asks_softness(grey)
+
+
+@pytest.mark.parametrize(
     ("seen", "small"),
     [
         *((Seen(0, 0), None), (Seen(499, 999, 299, 199), None)),
@@ -141,7 +159,10 @@ def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> 
         rule = shipped_rule(scale)
         assert set(rule.models()) <= set(routed_models())
         assert rule.router == zoo.DEFAULT_MODEL
-        made_for = {name: made_for_scale(zoo.open_model(name, tmp_path)[1]) for name in rule.models()}
+        programs = {name: zoo.open_model(name, tmp_path)[1] for name in rule.models()}
+        made_for = {name: made_for_scale(program) for name, program in programs.items()}
+        grey = {name for name, program in programs.items() if made_for_grey(program)}
+        assert grey == ({zoo.GREY_MODEL, zoo.SMALL_GREY_MODEL} - {None} if scale == 1 else set())
         last = rule.enlarged if isinstance(rule, EnlargingRule) else None
         assert isinstance(rule, EnlargingRule) == (scale > 1)
         assert made_for == {name: scale if name == last else None for name in rule.models()}

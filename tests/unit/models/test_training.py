@@ -18,8 +18,8 @@ from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network
 from restore_models.data import Batch
 from restore_models.export import export_program
 from restore_models.network import RestorationNet
-from restore_models.program import load_program, made_for_scale
-from restore_models.trainer import Trainer
+from restore_models.program import load_program, made_for_grey, made_for_scale, refuse_colour
+from restore_models.trainer import Cases, Trainer
 from restore_models.training import learning_rate, train_restoration
 from restore_models.training_config import DegradationKind, TrainingConfig, load_config
 from restore_models.training_processes import Processes
@@ -160,6 +160,37 @@ def test_a_network_for_enlarged_pictures_says_so(photographs: Path, tmp_path: Pa
             out=tmp_path / "other",
             resume=False,
         )
+
+
+def test_a_network_for_grey_pictures_says_so(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is watched on grey crops, and refuses colour."""
+    watched: list[Cases] = []
+    evaluate = Trainer.evaluate
+
+    def watch(trainer: Trainer, cases: Cases) -> dict[str, float]:
+        watched.append(cases)
+        return evaluate(trainer, cases)
+
+    monkeypatch.setattr(Trainer, "evaluate", watch)
+    config = CONFIG.model_copy(update={"grey": True, "steps": 2})
+    result = train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+    pairs = [pair for cases in watched for case in cases.values() for pair in case]
+    assert pairs
+    assert all((image == image[:, :, :1]).all() for pair in pairs for image in pair)
+    target = tmp_path / "model.safetensors"
+    export_program(result.checkpoint, target, data=photographs, licence="CC0-1.0")
+    program = load_program(target)
+    assert made_for_grey(program)
+    assert not made_for_grey(open_model(None, tmp_path)[1])
+    colour = np.zeros((8, 8, 3), np.uint8)
+    refuse_colour(program, colour)
+    refuse_colour(program, colour[:, :, 0])
+    colour[3, 4, 2] = 1
+    refuse_colour(open_model(None, tmp_path)[1], colour)
+    with pytest.raises(UsageError, match="mine is for grey images"):
+        refuse_colour(program, colour, "mine")
 
 
 @pytest.mark.parametrize(("outlier", "stepped"), [(4.0, False), (0.0, True)])
