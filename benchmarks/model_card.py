@@ -24,8 +24,8 @@ from restore_models.program import Program
 from restore_models.zoo import DEFAULT_MODEL, ModelFile, known_models, open_model
 
 _RUNS = {
-    "gaussian": ("CBSD68", "Urban100_odd"),
-    "realistic": ("CBSD68", "Urban100_odd"),
+    "gaussian": ("CBSD68", "Urban100_odd", "Set12"),
+    "realistic": ("CBSD68", "Urban100_odd", "Set12"),
     "jpeg": ("Classic5",),
     "sr": ("Set5", "Set14"),
     "real": ("Nam",),
@@ -53,7 +53,8 @@ def main() -> int:
             rows = {kind: _rows(given.rows / f"{suite}.{name}.{kind}.json") for kind in ("exact", "float")}
             if rows["exact"]:
                 tables.append(_table(suite, name, rows))
-                peers += [_PEERS[suite]] if suite in _PEERS and _PEERS[suite] not in peers else []
+                published = _PEERS.get(suite, "")
+                peers += [published] if name in published and published not in peers else []
     if peers:
         said = "Published figures of others under the same protocols, not measured here."
         tables.append("\n".join([said, *peers]))

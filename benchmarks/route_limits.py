@@ -68,10 +68,14 @@ class Case:
     gains: dict[Choice, float]
 
 
-def names(rule: AnyRule, *, grey: bool) -> list[str]:
-    """The ids of the models that can be given pictures of that kind."""
-    only_grey = {rule.for_grey, rule.for_grey_small} if isinstance(rule, Rule) else set()
-    return [name for name in rule.models() if grey or name not in only_grey]
+def rule_for(scale: int, *, grey: bool) -> AnyRule:
+    """The shipped rule without the models that are not for pictures of that kind."""
+    rule = shipped_rule(scale)
+    if not isinstance(rule, Rule):
+        return rule
+    if grey:
+        return replace(rule, alone=None, alone_small=None)
+    return replace(rule, for_grey=None, for_grey_small=None)
 
 
 def ways(rule: AnyRule, scale: int, runners: dict[str, TorchRunner]) -> Ways:
@@ -209,8 +213,8 @@ def main() -> int:
     given = parser.parse_args()
     pictures = [image for _, image in read_images(given.images) if image.ndim == 3]
     pictures = [luma8(image) for image in pictures] if given.grey else pictures
-    rule = shipped_rule(given.scale)
-    runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in names(rule, grey=given.grey)}
+    rule = rule_for(given.scale, grey=given.grey)
+    runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
     all_ways = ways(rule, given.scale, runners)
     cases: list[Case] = []
     for clean in pictures[:: max(1, len(pictures) // given.most)][: given.most]:

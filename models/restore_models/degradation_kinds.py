@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ from restore_models.degradations import (
     jpeg,
     jpeg_loss_like,
     low_light,
+    one_channel,
     quantise,
     reduce_bicubic,
 )
@@ -288,23 +288,6 @@ def check_available(shares: dict[str, float]) -> None:
         require_codecs()
 
 
-class _OneChannel:
-    """A generator whose noise is the same in all channels of a picture, as in a file that has one."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._rng, name)
-
-    def standard_normal(self, size: tuple[int, ...], dtype: Any = np.float64) -> FloatImage:
-        drawn = self._rng.standard_normal(size[:2], dtype=dtype)
-        return drawn if len(size) == 2 else np.broadcast_to(drawn[:, :, None], size)
-
-    def poisson(self, mean: FloatImage) -> FloatImage:
-        return np.broadcast_to(self._rng.poisson(mean[:, :, :1]), mean.shape)
-
-
 def degrade(
     image: FloatImage, rng: np.random.Generator, shares: dict[str, float], *, grey: bool = False
 ) -> tuple[FloatImage, Applied]:
@@ -318,5 +301,5 @@ def degrade(
     damage = _KINDS[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
     if not grey:
         return damage(image, rng)
-    worse, applied = damage(image, cast("np.random.Generator", _OneChannel(rng)))
+    worse, applied = damage(image, one_channel(rng))
     return np.repeat(worse[:, :, 1:2], 3, axis=2), applied

@@ -8,7 +8,7 @@ under the published protocol is neither clipped nor quantised; what comes from a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "jpeg",
     "jpeg_loss_like",
     "low_light",
+    "one_channel",
     "quantise",
     "reduce_bicubic",
 ]
@@ -196,3 +197,25 @@ def jpeg_loss_like(clean: FloatImage, coded: FloatImage) -> float:
 
 def _mean_square(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(cv2.norm(one, other, cv2.NORM_L2SQR)) / one.size
+
+
+class _OneChannel:
+    """A generator whose noise is the same in all channels of a picture, as in a file that has one."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rng, name)
+
+    def standard_normal(self, size: tuple[int, ...], dtype: Any = np.float64) -> FloatImage:
+        drawn = self._rng.standard_normal(size[:2], dtype=dtype)
+        return drawn if len(size) == 2 else np.broadcast_to(drawn[:, :, None], size)
+
+    def poisson(self, mean: FloatImage) -> FloatImage:
+        return np.broadcast_to(self._rng.poisson(mean[:, :, :1]), mean.shape)
+
+
+def one_channel(rng: np.random.Generator) -> np.random.Generator:
+    """What draws from `rng` noise that is the same in all channels of a picture."""
+    return cast("np.random.Generator", _OneChannel(rng))

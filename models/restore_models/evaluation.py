@@ -26,6 +26,7 @@ from restore_models.degradations import (
     blur_kernel,
     gaussian_noise,
     jpeg,
+    one_channel,
     quantise,
     reduce_bicubic,
 )
@@ -240,15 +241,21 @@ def _noisy_file(sigma: int) -> Callable[[FloatImage], FloatImage]:
 
 def _mixed() -> Iterator[tuple[str, Callable[[FloatImage], FloatImage]]]:
     def noise_jpeg(image: FloatImage) -> FloatImage:
-        return jpeg(gaussian_noise(image, 15, np.random.default_rng(0)), 60)
+        return jpeg(gaussian_noise(image, 15, _generator(image)), 60)
 
     def blur_noise(image: FloatImage) -> FloatImage:
-        rng = np.random.default_rng(0)
+        rng = _generator(image)
         blurred = cv2.filter2D(image, -1, blur_kernel("gaussian", 1.5, rng), borderType=cv2.BORDER_REFLECT)
         return quantise(gaussian_noise(blurred.astype(np.float32), 5, rng))
 
     yield "sigma 15, then JPEG quality 60", noise_jpeg
     yield "blur 1.5 pixels, then sigma 5", blur_noise
+
+
+def _generator(image: FloatImage) -> np.random.Generator:
+    """Of noise for one picture: of a grey one the same in all channels."""
+    rng = np.random.default_rng(0)
+    return one_channel(rng) if (image == image[:, :, :1]).all() else rng
 
 
 def _pair(subject: Subject, item: Item, _number: int) -> list[Sample]:

@@ -34,6 +34,7 @@ __all__ = [
     "CLEAN_REDUCTION",
     "COMPRESSED_FROM",
     "COMPRESSED_LIMIT",
+    "GREY_SOFT",
     "NOISE_LIMIT",
     "SOFT_AFTER",
     "SOFT_PER_LEVEL",
@@ -75,6 +76,10 @@ ALONE_PIXELS = 500_000
 """How many pixels an image has at most that is restored in eight views: a frame of standard video, and parts
 of larger pictures. More would take too long."""
 
+GREY_SOFT = 600
+"""Blur, in thousandths of a pixel, from which on the model without noise restores a grey image that has
+neither noise nor compression: that for grey images learned little of blur."""
+
 CLEAN_NOISE = 2000
 """With less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged as it is."""
 
@@ -106,8 +111,8 @@ class Seen:
     compression: int
     """100 minus the JPEG quality, in thousandths of a point, not negative."""
     blur: int = 0
-    """As the model without noise sees it, of an image that is to be enlarged: the sigma of a Gaussian, in
-    thousandths of a pixel, not negative."""
+    """As the model without noise sees it, where that is asked: the sigma of a Gaussian, in thousandths of a
+    pixel, not negative."""
     reduction: int = 0
     """As `blur`: how often the image was halved before, in thousandths, not negative."""
     blur_after: int = 0
@@ -135,8 +140,9 @@ class Rule:
     `noisy` has restored, `quiet` restores again if it has at least `soft_after` of blur left, and
     `soft_per_level` more for each level of noise; None: never. What is noisy and not soft nor grey, and has
     lost less than `alone_compression`, is restored by `alone`, or by `alone_small` if it has at most
-    `alone_pixels`; where there is none, by `noisy` as well. What is grey is restored by `for_grey`, whatever
-    else it is, or by `for_grey_small` if it has at most `for_grey_pixels`; where there is none, as above.
+    `alone_pixels`; where there is none, by `noisy` as well. What is grey is restored by `for_grey`, or by
+    `for_grey_small` if it has at most `for_grey_pixels`, but by `quiet` if it is neither noisy nor compressed
+    and has at least `for_grey_soft` of blur (None: that is not asked); where there is none, as above.
     """
 
     noisy: str
@@ -153,6 +159,7 @@ class Rule:
     for_grey: str | None = None
     for_grey_small: str | None = None
     for_grey_pixels: int = 0
+    for_grey_soft: int | None = None
 
     @property
     def router(self) -> str:
@@ -166,14 +173,17 @@ class Rule:
 
     @property
     def softness(self) -> str | None:
-        """The model that is asked how soft an image is, see `asks_softness`; None: that is not asked."""
-        return None if self.soft_after is None else self.quiet
+        """The model that is asked how soft an image is, if that is asked of any."""
+        return None if self.soft_after is None and self.for_grey_soft is None else self.quiet
+
+    def goes_by_softness(self, seen: Seen) -> bool:
+        """Whether how soft an image is may decide over one that is as grey as that."""
+        return self.asks_blur(seen) or (self.soft_after is not None and not self._goes_by_grey(seen))
 
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so."""
         if self.for_grey is not None and seen.grey:
-            is_small = self.for_grey_small is not None and seen.pixels <= self.for_grey_pixels
-            return Choice(self.for_grey_small if is_small and self.for_grey_small else self.for_grey)
+            return Choice(self._of_grey(seen) or self.for_grey)
         if not self.is_noisy(seen):
             return Choice(self.quiet)
         if self._is_soft(seen):
@@ -184,10 +194,23 @@ class Rule:
             return Choice(self.alone_small)
         return Choice(self.alone)
 
-    def asks_softness(self, seen: Seen) -> bool:
-        """Whether `softness` is asked of an image that looks so: of what `noisy` has restored."""
-        goes_by_grey = self.for_grey is not None and seen.grey
-        return self.soft_after is not None and self.is_noisy(seen) and not goes_by_grey
+    def asks_blur(self, seen: Seen) -> bool:
+        """Whether `softness` is asked for the blur of an image that looks so, as it came."""
+        may_be_asked = self.for_grey_soft is not None and self._goes_by_grey(seen)
+        return may_be_asked and not self.is_noisy(seen) and seen.compression < self.compressed_from
+
+    def asks_blur_after(self, seen: Seen) -> bool:
+        """Whether it is asked for the blur of what `noisy` has restored of such an image."""
+        return self.soft_after is not None and self.is_noisy(seen) and not self._goes_by_grey(seen)
+
+    def _goes_by_grey(self, seen: Seen) -> bool:
+        return self.for_grey is not None and seen.grey
+
+    def _of_grey(self, seen: Seen) -> str | None:
+        """What restores a grey image instead of `for_grey`, if anything does."""
+        if self.asks_blur(seen) and self.for_grey_soft is not None and seen.blur >= self.for_grey_soft:
+            return self.quiet
+        return self.for_grey_small if seen.pixels <= self.for_grey_pixels else None
 
     def _is_soft(self, seen: Seen) -> bool:
         """Whether what `noisy` has restored is soft."""
@@ -230,9 +253,17 @@ class EnlargingRule:
         """The model that is asked how soft an image is."""
         return self.small.quiet
 
-    def asks_softness(self, _seen: Seen) -> bool:
-        """Whether `softness` is asked of an image that looks so: always, of the image as it came."""
+    def goes_by_softness(self, _seen: Seen) -> bool:
+        """As `Rule.goes_by_softness`: always."""
         return True
+
+    def asks_blur(self, _seen: Seen) -> bool:
+        """As `Rule.asks_blur`: always."""
+        return True
+
+    def asks_blur_after(self, _seen: Seen) -> bool:
+        """As `Rule.asks_blur_after`: never."""
+        return False
 
     def choose(self, seen: Seen) -> Choice:
         """The models for an image that looks so before it is enlarged."""
@@ -264,6 +295,7 @@ def shipped_rule(scale: int = 1) -> AnyRule:
             for_grey=zoo.GREY_MODEL,
             for_grey_small=zoo.SMALL_GREY_MODEL,
             for_grey_pixels=ALONE_PIXELS,
+            for_grey_soft=GREY_SOFT,
         )
     if scale not in zoo.ENLARGING_MODELS:
         return rule
@@ -286,12 +318,12 @@ def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any])
     """
     sample = restored_sample(executors[rule.router], pixels)
     seen = seen_in(sample, pixels)
-    if isinstance(rule, EnlargingRule):
-        blur, reduction = softness_in_sample(executors[rule.small.quiet], pixels)
+    if rule.softness is not None and rule.asks_blur(seen):
+        blur, reduction = softness_in_sample(executors[rule.softness], pixels)
         return replace(seen, blur=blur, reduction=reduction)
-    if not rule.asks_softness(seen):
-        return seen
-    return replace(seen, blur_after=blur_after_in(sample, executors[rule.quiet]))
+    if rule.softness is not None and rule.asks_blur_after(seen):
+        return replace(seen, blur_after=blur_after_in(sample, executors[rule.softness]))
+    return seen
 
 
 def restored_sample(executor: Executor, pixels: NDArray[Any]) -> list[Restored]:

@@ -47,9 +47,9 @@ NOISE_MODEL = "noise-fine-1"
 """For noise and nothing else, in colour."""
 SMALL_NOISE_MODEL: str | None = "noise-fine-2"
 """The same in eight views, for images that are not large."""
-GREY_MODEL: str | None = None
+GREY_MODEL: str | None = "grey-fine-1"
 """For grey images, whatever their damage."""
-SMALL_GREY_MODEL: str | None = None
+SMALL_GREY_MODEL: str | None = "grey-fine-2"
 """The same in eight views, for images that are not large."""
 ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}
 """By scale, for images without noise that `restore run --scale` has enlarged."""

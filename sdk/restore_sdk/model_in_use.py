@@ -168,7 +168,7 @@ class RoutedInUse:
         choice = self.rule.choose(seen)
         chosen = self.programs[choice.model]
         small = self.programs[choice.small] if choice.small else None
-        asked = self.rule.softness if self.rule.asks_softness(seen) else None
+        asked = self.rule.softness if self.rule.goes_by_softness(seen) else None
         softness = self.programs[asked] if asked else None
         routed = Routed(self.programs[self.rule.router], self.rule, seen, softness)
         if small is None:

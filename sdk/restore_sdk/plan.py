@@ -185,7 +185,7 @@ class _Run:
         if self._seen is None:
             sample = restored_sample(self._executor(step), self._pixels)
             self._seen = seen_in(sample, self._pixels)
-            if (look := route_step.second_look(step)) is not None:
+            if (look := route_step.second_look(step, self._seen)) is not None:
                 blur, reduction = softness_in_sample(self._executor(look), self._pixels)
                 self._seen = replace(self._seen, blur=blur, reduction=reduction)
             if (look := route_step.look_after(step, self._seen)) is not None:

@@ -47,6 +47,7 @@ _GREY, _PIXELS = "grey", "pixels"
 _OF_SMALL = ("alone_small", "alone_pixels")
 _FOR_GREY = "for_grey"
 _OF_SMALL_GREY = ("for_grey_small", "for_grey_pixels")
+_FOR_GREY_SOFT = "for_grey_soft_thousandths"
 
 
 def make_route_step(
@@ -89,6 +90,9 @@ def make_route_step(
         }
     if rule.for_grey is not None:
         alone |= {_GREY: seen.grey, _FOR_GREY: rule.for_grey}
+        if rule.for_grey_soft is not None:
+            soft = (rule.for_grey_soft, seen.blur, seen.reduction)
+            alone |= dict(zip((_FOR_GREY_SOFT, *_SOFT), soft, strict=True))
     if rule.for_grey_small is not None:
         alone |= {
             _PIXELS: seen.pixels,
@@ -113,9 +117,11 @@ def make_route_step(
     )
 
 
-def second_look(step: Step) -> Step | None:
-    """What names the program that says how soft the image is, as a step does; None where it was not asked."""
-    return _below(step) if "enlarged" in step.parameters else None
+def second_look(step: Step, seen: Seen) -> Step | None:
+    """What names the program that says how soft the image is as it came, as a step does; None where it was
+    not asked. `seen` is what the sample looks like."""
+    rule = _stated_rule(step.parameters)
+    return _below(step) if rule is not None and rule.asks_blur(seen) else None
 
 
 def look_after(step: Step, seen: Seen) -> Step | None:
@@ -124,7 +130,7 @@ def look_after(step: Step, seen: Seen) -> Step | None:
     from restore_models.routing import Rule  # noqa: PLC0415 -- torch stays out of light commands
 
     rule = _stated_rule(step.parameters) if may_restore_twice(step) else None
-    return _below(step) if isinstance(rule, Rule) and rule.asks_softness(seen) else None
+    return _below(step) if isinstance(rule, Rule) and rule.asks_blur_after(seen) else None
 
 
 def may_restore_twice(step: Step) -> bool:
@@ -183,8 +189,11 @@ def _planned(named: Mapping[str, Mapping[str, Any]]) -> Choice:
 
 def _states_softness(route: Mapping[str, Any], seen: Seen) -> bool:
     """Whether what a step says of the softness is so; most do not say anything."""
+    asked = "enlarged" in route or _FOR_GREY_SOFT in route
+    if asked and (seen.blur, seen.reduction) != tuple(route.get(name) for name in _SOFT):
+        return False
     if "enlarged" in route:
-        return (seen.blur, seen.reduction) == tuple(route.get(name) for name in _SOFT)
+        return True
     return _SOFT_AFTER not in route or seen.blur_after == route.get(_BLUR_AFTER)
 
 
@@ -230,8 +239,13 @@ def _with_noise_alone(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
 
 
 def _with_grey(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
-    """`rule` with what a step states of grey pictures; None if its limit is none."""
+    """`rule` with what a step states of grey pictures; None if its limits are none."""
     rule = replace(rule, for_grey=str(route[_FOR_GREY]))
+    if _FOR_GREY_SOFT in route:
+        soft = route[_FOR_GREY_SOFT]
+        if type(soft) is not int:
+            return None
+        rule = replace(rule, for_grey_soft=soft)
     if route.keys().isdisjoint(_OF_SMALL_GREY):
         return rule
     small, pixels = (route.get(name) for name in _OF_SMALL_GREY)

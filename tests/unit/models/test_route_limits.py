@@ -71,7 +71,7 @@ def test_limits_of_pictures_in_their_size(script: ModuleType) -> None:
 
 
 @pytest.mark.skipif(not any(model["shipped"] for model in list_models()), reason="no weights are shipped")
-@pytest.mark.parametrize(("scale", "ways"), [(1, 5), (4, 3)])
+@pytest.mark.parametrize(("scale", "ways", "options"), [(1, 5, []), (1, 5, ["--grey"]), (4, 3, [])])
 def test_it_restores_in_every_way(
     script: ModuleType,
     tmp_path: Path,
@@ -79,6 +79,7 @@ def test_it_restores_in_every_way(
     capsys: pytest.CaptureFixture[str],
     scale: int,
     ways: int,
+    options: list[str],
 ) -> None:
     images = tmp_path / "images"
     images.mkdir()
@@ -88,9 +89,11 @@ def test_it_restores_in_every_way(
     monkeypatch.setattr(script, "QUALITY", (40, None))
     monkeypatch.setattr(script, "BLUR", (1.0,))
     monkeypatch.setattr(script, "NOISY_BLUR", (6,))
-    monkeypatch.setattr(sys, "argv", ["x", "--images", str(images), "--scale", str(scale), "--side", "48"])
+    asked = ["x", "--images", str(images), "--scale", str(scale), "--side", "48", *options]
+    monkeypatch.setattr(sys, "argv", asked)
     assert script.main() == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["always"]) == ways
+    assert any("grey" in name for name in found["always"]) == bool(options)
     assert found["cases"] == (7 if scale == 1 else 8)  # undamaged in its size, nothing can be gained
     assert max(found["rule"], *found["always"].values()) <= found["best each time"]

@@ -94,9 +94,31 @@ def test_grey_images_have_models_of_their_own(seen: Seen) -> None:
     assert rule.choose(seen) == former.choose(seen)
     assert rule.models() == ("noisy", "quiet", "alone", "grey", "small grey")
     assert any_size.models() == ("noisy", "quiet", "alone", "grey")
-    assert [one.asks_softness(grey) for one in (rule, any_size)] == [False, False]
-    assert former.asks_softness(grey) == rule.asks_softness(seen) == (seen.noise >= 2000)
-    assert not replace(former, soft_after=None).asks_softness(grey)
+    assert [one.asks_blur_after(grey) for one in (rule, any_size)] == [False, False]
+    assert former.asks_blur_after(grey) == rule.asks_blur_after(seen) == (seen.noise >= 2000)
+    assert not replace(former, soft_after=None).asks_blur_after(grey)
+    assert not rule.asks_blur(grey)
+
+
+@pytest.mark.parametrize(
+    ("seen", "asked", "chosen"),
+    [
+        (Seen(1999, 11_999, blur=600), True, "quiet"),
+        (Seen(1999, 11_999, blur=599), True, "grey"),
+        (Seen(2000, 0, blur=600), False, "grey"),
+        (Seen(0, 12_000, blur=600), False, "grey"),
+    ],
+)
+def test_grey_images_that_are_only_soft_go_to_the_quiet_model(seen: Seen, asked: bool, chosen: str) -> None:
+    rule = Rule("noisy", "quiet", 2000, 12_000, 9000, for_grey="grey", for_grey_soft=600)
+    grey = replace(seen, grey=True)
+    assert (rule.asks_blur(grey), rule.asks_blur(seen)) == (asked, False)
+    assert rule.choose(grey) == Choice(chosen)
+    assert rule.softness == "quiet"
+    small = replace(rule, for_grey_small="small", for_grey_pixels=10)
+    assert small.choose(grey) == Choice("small" if chosen == "grey" else "quiet")
+    assert replace(rule, for_grey_soft=None).choose(grey) == Choice("grey")
+    assert replace(rule, for_grey_soft=None).softness is None
 
 
 @pytest.mark.parametrize(
@@ -146,6 +168,10 @@ def test_how_soft_an_image_is_is_asked_where_it_is_to_be_enlarged(
     assert asked == ["noisy", "noisy", "quiet"]
     asked.clear()
     assert look(replace(first, soft_after=0), executors, pixels) == replace(seen, blur_after=1200)
+    assert asked == ["noisy", "quiet"]
+    asked.clear()
+    soft_grey = replace(first, limit=200, for_grey="grey", for_grey_soft=1, compressed_from=200)
+    assert look(soft_grey, executors, pixels) == replace(seen, blur=1200)
     assert asked == ["noisy", "quiet"]
     asked.clear()
     quiet_enough = replace(first, soft_after=0, limit=200, compressed_limit=200)

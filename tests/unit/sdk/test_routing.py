@@ -66,7 +66,8 @@ def test_a_record_from_before_compression_counted_is_judged_by_its_noise(
     done = run(0.16, 0.5)
     body, evidence = _body(done), open_evidence(tmp_path / "picture.png")
     assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
-    kept = {name: said for name, said in body.plan[0].parameters.items() if not name.startswith("compress")}
+    since = ("compress", "below_program", "blur", "reduction", "soft_", "alone", "grey", "pixels", "for_grey")
+    kept = {name: said for name, said in body.plan[0].parameters.items() if not name.startswith(since)}
     for limit, contradicted in ((5000, False), (2000, True)):
         route = body.plan[0].model_copy(update={"parameters": {**kept, "limit_thousandths": limit}})
         earlier = body.model_copy(update={"plan": [route, *body.plan[1:]]})
@@ -206,9 +207,10 @@ def test_a_record_from_before_noise_alone_counted_is_judged_without_it(
     kept = {
         name: said
         for name, said in body.plan[0].parameters.items()
-        if name not in ("pixels", "grey") and not name.startswith(("alone", "for_grey"))
+        if name not in ("pixels", "grey", "blur_thousandths", "reduction_thousandths")
+        and not name.startswith(("alone", "for_grey"))
     }
-    assert len(kept) == len(body.plan[0].parameters) - 9
+    assert len(kept) == len(body.plan[0].parameters) - 12
     route = body.plan[0].model_copy(update={"parameters": kept})
     found = recompute(
         body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result.read_bytes()
@@ -220,12 +222,12 @@ def test_a_record_from_before_noise_alone_counted_is_judged_without_it(
 def grey_picture(run: Callable[..., Restoration], tmp_path: Path) -> Callable[..., Restoration]:
     """As `run`, of a picture in grey, in one channel or in three that are alike."""
 
-    def restore_it(says: float, *, channels: int = 1, **options: Any) -> Restoration:
-        run(says)
+    def restore_it(*says: float, channels: int = 1, **options: Any) -> Restoration:
+        run(0.0)
         grey = np.random.default_rng(2).integers(0, 256, (70, 90)).astype(np.uint8)
         pixels = grey if channels == 1 else np.repeat(grey[:, :, None], 3, axis=2)
         (tmp_path / "picture.png").write_bytes(encode_png(pixels))
-        return run(says, **options)
+        return run(*says, **options)
 
     return restore_it
 
@@ -249,7 +251,8 @@ def test_grey_pictures_have_a_model_of_their_own(
     body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
     assert [step.operation for step in body.plan] == ["route", "restore"]
     assert body.plan[-1].parameters["model"] == body.models[0].id == chosen
-    assert {model.id for model in body.models} == {chosen, NOISY}  # how soft it is, nobody is asked
+    # how soft it is, is asked where it is not noisy
+    assert {model.id for model in body.models} == {chosen, NOISY, *([] if says_noise else [QUIET])}
     route = body.plan[0].parameters
     assert (route["grey"], route["pixels"]) == (True, 70 * 90)
     assert (route["for_grey"], route["for_grey_small"], route["for_grey_pixels"]) == (
@@ -266,6 +269,28 @@ def test_grey_pictures_have_a_model_of_their_own(
         ("for_grey_small", None, "the rule by which its model was chosen is none"),
         ("for_grey_pixels", 1 if chosen == SMALL_GREY else 10**6, other),
         ("for_grey_small" if chosen == SMALL_GREY else "for_grey", "another", other),
+    ):
+        changed = body.plan[0].model_copy(update={"parameters": {**route, name: value}})
+        found = recompute(body.model_copy(update={"plan": [changed, *body.plan[1:]]}), evidence, result)
+        assert any(problem in one for one in found.contradicted), (name, value, found)
+
+
+@pytest.mark.parametrize(("says_blurred", "chosen"), [(0.599, SMALL_GREY), (0.6, QUIET)])
+def test_a_grey_picture_that_is_only_soft_goes_to_the_quiet_model(
+    grey_picture: Callable[..., Restoration], tmp_path: Path, says_blurred: float, chosen: str
+) -> None:
+    done = grey_picture(0.0, 0.0, says_blurred)
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    assert body.plan[-1].parameters["model"] == chosen
+    route = body.plan[0].parameters
+    assert route["blur_thousandths"] == says_blurred * 1000
+    assert recompute(body, evidence, result).contradicted == ()
+    other = "its model is not the one that its own rule chooses"
+    for name, value, problem in (
+        ("blur_thousandths", says_blurred * 1000 + 1, "the softness by which its models were chosen"),
+        ("reduction_thousandths", None, "the softness by which its models were chosen"),
+        ("for_grey_soft_thousandths", 10**6 if chosen == QUIET else 0, other),
+        ("for_grey_soft_thousandths", "none", "the rule by which its model was chosen is none"),
     ):
         changed = body.plan[0].model_copy(update={"parameters": {**route, name: value}})
         found = recompute(body.model_copy(update={"plan": [changed, *body.plan[1:]]}), evidence, result)
