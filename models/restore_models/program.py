@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from restore_manifests.errors import ModelError, UsageError
+from restore_manifests.errors import ModelError
 from restore_models.whole_file import write_whole
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "made_for_grey",
     "made_for_scale",
     "parse_program",
-    "refuse_colour",
     "save_program",
 ]
 
@@ -138,14 +137,6 @@ def made_for_scale(program: Program) -> int | None:
 def made_for_grey(program: Program) -> bool:
     """Whether a program is for grey images only."""
     return program.notes.get("grey") is True
-
-
-def refuse_colour(program: Program, pixels: NDArray[Any], name: str = "The model") -> None:
-    """Raises UsageError where a program for grey images is given one, (height, width[, 3]), that is not."""
-    if made_for_grey(program) and pixels.ndim == 3 and bool((pixels != pixels[:, :, :1]).any()):
-        raise UsageError(
-            f"{name} is for grey images, and this one has colour.", hint="Use another model, or name none."
-        )
 
 
 def exp_table() -> NDArray[np.int16]:

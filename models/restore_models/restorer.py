@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from restore_manifests.errors import UsageError
 from restore_models.architecture import ESTIMATES
 from restore_models.calibration import HALF_LEVELS_ADDED, SCALE_ONE
-from restore_models.program import Program
+from restore_models.program import Program, made_for_grey
 from restore_models.torch_executor import TorchExecutor
 from restore_models.views import in_all_views
 
@@ -29,6 +29,7 @@ __all__ = [
     "cell_size",
     "interval_unit",
     "is_grey",
+    "refuse_colour",
     "restore_pixels",
 ]
 
@@ -172,6 +173,14 @@ def _run_tile(
 def is_grey(pixels: NDArray[Any]) -> bool:
     """Whether the channels of (height, width[, 3]) samples are alike in every pixel."""
     return pixels.ndim == 2 or bool((pixels == pixels[:, :, :1]).all())
+
+
+def refuse_colour(program: Program, pixels: NDArray[Any], name: str) -> None:
+    """Raises UsageError where a program for grey images, called `name`, is given one with colour."""
+    if made_for_grey(program) and not is_grey(pixels):
+        raise UsageError(
+            f"{name} is for grey images, and this one has colour.", hint="Use another model, or name none."
+        )
 
 
 def _mirrored(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -1,15 +1,15 @@
 """Which of the shipped models restores an image: a rule on what the blind one sees in a sample of it.
 
 One network for every kind of damage learns each less well than a network for that kind. So there is a second
-one for images without noise (compressed, reduced, soft), a third for noise and nothing else, which looks at
-small images in eight views, and where an image is to be enlarged, one for that scale. Those for enlarged
-images know clean and sharp ones: what is noisy, compressed or soft is restored in its own size first, by one
-of the first two. The blind network's own estimates, in the image as it came, decide: of the noise, and of
-the compression, because compressed texture looks like noise. What is soft, or was made small and large
-again, the network for images without noise sees better; it is asked where an image is to be enlarged, and
-otherwise of what the blind one has restored: what is soft then, it restores once more. The estimates are
-made of whole numbers by exact programs: the decision is the same on every machine, is recorded, and is made
-again by `verify`.
+one for images without noise (compressed, reduced, soft), a third for noise and nothing else and a fourth for
+grey images, which both look at small images in eight views, and where an image is to be enlarged, one for
+that scale. Those for enlarged images know clean and sharp ones: what is noisy, compressed or soft is restored
+in its own size first, by one of the first two. The blind network's own estimates, in the image as it came,
+decide: of the noise, and of the compression, because compressed texture looks like noise. What is soft, or
+was made small and large again, the network for images without noise sees better; it is asked where an image
+is to be enlarged, or is grey and has nothing else, and otherwise of what the blind one has restored: what is
+soft then, it restores once more. The estimates are made of whole numbers by exact programs: the decision is
+the same on every machine, is recorded, and is made again by `verify`.
 """
 
 from __future__ import annotations

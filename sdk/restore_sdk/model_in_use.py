@@ -84,7 +84,7 @@ class ProgramInUse:
 
     def for_image(self, pixels: NDArray[Any]) -> ProgramInUse:
         """The model for one image: this one. Raises UsageError for colour if it is for grey images."""
-        from restore_models.program import refuse_colour  # noqa: PLC0415 -- keeps models out of light commands
+        from restore_models.restorer import refuse_colour  # noqa: PLC0415 -- keeps models out of light commands
 
         refuse_colour(self.program, pixels, f"The model {self.id}")
         return self

@@ -18,7 +18,8 @@ from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network
 from restore_models.data import Batch
 from restore_models.export import export_program
 from restore_models.network import RestorationNet
-from restore_models.program import load_program, made_for_grey, made_for_scale, refuse_colour
+from restore_models.program import load_program, made_for_grey, made_for_scale
+from restore_models.restorer import refuse_colour
 from restore_models.trainer import Cases, Trainer
 from restore_models.training import learning_rate, train_restoration
 from restore_models.training_config import DegradationKind, TrainingConfig, load_config
@@ -185,10 +186,10 @@ def test_a_network_for_grey_pictures_says_so(
     assert made_for_grey(program)
     assert not made_for_grey(open_model(None, tmp_path)[1])
     colour = np.zeros((8, 8, 3), np.uint8)
-    refuse_colour(program, colour)
-    refuse_colour(program, colour[:, :, 0])
+    refuse_colour(program, colour, "mine")
+    refuse_colour(program, colour[:, :, 0], "mine")
     colour[3, 4, 2] = 1
-    refuse_colour(open_model(None, tmp_path)[1], colour)
+    refuse_colour(open_model(None, tmp_path)[1], colour, "the shipped one")
     with pytest.raises(UsageError, match="mine is for grey images"):
         refuse_colour(program, colour, "mine")
 
