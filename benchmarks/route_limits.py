@@ -37,7 +37,7 @@ from restore_models.degradations import (
 from restore_models.evaluation_images import Image8, divisible, luma8, middle, read_images
 from restore_models.evaluation_protocol import as_float, levels_like, quality
 from restore_models.resample import FACTORS
-from restore_models.restorer import TorchRunner
+from restore_models.restorer import TorchRunner, is_grey
 from restore_models.routing import AnyRule, Choice, Rule, Seen, look, shipped_rule
 from restore_models.zoo import open_model
 
@@ -106,7 +106,7 @@ def damaged(small: FloatImage, noise: int, coded: int | None, blur: float) -> Fl
         kernel = blur_kernel("gaussian", blur, rng)
         small = cv2.filter2D(small, -1, kernel, borderType=cv2.BORDER_REFLECT).astype(np.float32)
     noisy = quantise(gaussian_noise(small, noise, rng))
-    if (small == small[:, :, :1]).all():
+    if is_grey(small):
         noisy = np.repeat(noisy[:, :, :1], 3, axis=2)
     return noisy if coded is None else jpeg(noisy, coded)
 

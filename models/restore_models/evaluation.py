@@ -45,7 +45,7 @@ from restore_models.evaluation_protocol import (
 )
 from restore_models.program import made_for_grey
 from restore_models.resample import enlarge
-from restore_models.restorer import Executor
+from restore_models.restorer import Executor, is_grey
 
 __all__ = ["SUITES", "Evaluation", "Row", "evaluate_suite", "read_images"]
 
@@ -255,7 +255,7 @@ def _mixed() -> Iterator[tuple[str, Callable[[FloatImage], FloatImage]]]:
 def _generator(image: FloatImage) -> np.random.Generator:
     """Of noise for one picture: of a grey one the same in all channels."""
     rng = np.random.default_rng(0)
-    return one_channel(rng) if (image == image[:, :, :1]).all() else rng
+    return one_channel(rng) if is_grey(image) else rng
 
 
 def _pair(subject: Subject, item: Item, _number: int) -> list[Sample]:

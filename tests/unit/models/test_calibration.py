@@ -36,8 +36,10 @@ from restore_models.calibration_images import (
     shown_forms,
 )
 from restore_models.cascade import Cascade
+from restore_models.degradation_kinds import degrade
 from restore_models.evaluation import evaluate_suite
 from restore_models.evaluation_images import luma8, middle, read_images
+from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.evaluation_routed import CascadeSubject
 from restore_models.lone_pixels import lone_pixels
 from restore_models.program import Program, load_program, save_program
@@ -286,6 +288,18 @@ def test_a_program_for_grey_images_is_calibrated_on_the_luma(program: Program, t
     )
     assert found.classes == expected.classes != other.classes
     assert found.damage == expected.damage
+
+
+def test_grey_pictures_are_damaged_in_grey() -> None:
+    """Poisson noise, then JPEG, as happens to one channel: not in colour, of which one is kept."""
+    grey = np.tile(np.arange(64, 192, 2, dtype=np.uint8), (64, 1))
+    for number in range(4):
+        worse, applied = damaged(grey, "mixed", number)
+        rng, other = (np.random.default_rng([31, number, KINDS.index("mixed")]) for _ in range(2))
+        expected, said = degrade(as_float(grey), rng, {"mixed": 1.0}, grey=True)
+        assert np.array_equal(worse, levels_like(expected, grey))
+        assert applied == said
+        assert not np.array_equal(worse, levels_like(degrade(as_float(grey), other, {"mixed": 1.0})[0], grey))
 
 
 def test_lone_pixels_are_counted_in_the_small_picture(program: Program, tmp_path: Path) -> None:

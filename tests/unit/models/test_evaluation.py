@@ -16,8 +16,10 @@ from restore_manifests.errors import UsageError
 from restore_models import evaluation_text
 from restore_models.architecture import ESTIMATES
 from restore_models.calibration import risk_upper_bound
+from restore_models.degradations import gaussian_noise, jpeg, one_channel
 from restore_models.evaluation import SUITES, evaluate_suite
 from restore_models.evaluation_images import luma8, read_images, read_items, read_pairs
+from restore_models.evaluation_protocol import as_float, levels_like
 from restore_models.evaluation_statements import kinds
 from restore_models.evaluation_text import Line, asserted_words, words
 from restore_models.program import Program
@@ -93,6 +95,26 @@ def test_a_program_for_grey_pictures_is_measured_on_the_luma(program: Program, t
     assert [row.psnr for row in found.rows] == [row.psnr for row in expected.rows]
     assert found.notes == ["Of colour pictures the luma is measured: the model is for grey ones."]
     assert evaluate_suite("gaussian", tmp_path / "set", TorchRunner(program)).notes == []
+
+
+def test_noise_in_a_grey_file_is_drawn_once_before_it_is_compressed(tmp_path: Path) -> None:
+    """Not in colour, of which one channel is kept: compression would have smoothed it."""
+    grey = cv2.cvtColor(picture(), cv2.COLOR_RGB2GRAY)
+    write(tmp_path / "set" / "a.png", grey)
+    given: list[np.ndarray] = []
+
+    class Watches(Perfect):
+        def restore(self, pixels: np.ndarray) -> np.ndarray:
+            given.append(pixels)
+            return grey
+
+    evaluate_suite("realistic", tmp_path / "set", Watches(picture()))
+    rgb = as_float(grey)
+    noisy = gaussian_noise(rgb, 15, one_channel(np.random.default_rng(0)))
+    expected = levels_like(jpeg(noisy, 60), grey)
+    assert any(np.array_equal(shown, expected) for shown in given)
+    in_colour = levels_like(jpeg(gaussian_noise(rgb, 15, np.random.default_rng(0)), 60), grey)
+    assert not np.array_equal(expected, in_colour)
 
 
 def test_unknown_suite_and_empty_folder(program: Program, tmp_path: Path) -> None:
