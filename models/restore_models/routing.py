@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,14 @@ __all__ = [
     "NOISE_LIMIT",
     "SOFT_AFTER",
     "SOFT_PER_LEVEL",
+    "SOFT_TILES",
     "AnyRule",
     "Choice",
     "EnlargingRule",
     "Rule",
     "Seen",
     "blur_after_in",
+    "by_detail",
     "look",
     "restored_sample",
     "routed_models",
@@ -62,12 +65,16 @@ COMPRESSED_FROM = 15_000
 COMPRESSED_LIMIT = 9000
 """`NOISE_LIMIT` for compressed images, whose remains of texture are seen as noise."""
 
-SOFT_AFTER = 550
+SOFT_AFTER = 400
 """Blur, in thousandths of a pixel, from which on the model without noise restores again what the blind one
 has restored: as it sees it in that."""
 
 SOFT_PER_LEVEL = 15
 """By how much `SOFT_AFTER` is higher for each 8-bit level of noise: what was noisier is smoother after."""
+
+SOFT_TILES = 3
+"""How many tiles of the sample say how soft the image is: those with the most detail, because a smooth or
+unfocused part of a sharp picture looks like a blurred one."""
 
 ALONE_COMPRESSION = 1000
 """Loss of JPEG quality, in thousandths of a point, from which on noise is not alone: see `Rule.alone`."""
@@ -138,7 +145,8 @@ class Rule:
 
     The limit is `compressed_limit` for images that have lost at least `compressed_from`, else `limit`. What
     `noisy` has restored, `quiet` restores again if it has at least `soft_after` of blur left, and
-    `soft_per_level` more for each level of noise; None: never. What is noisy and not soft nor grey, and has
+    `soft_per_level` more for each level of noise, in the `soft_tiles` tiles with the most detail (None: in
+    all); None: never. What is noisy and not soft nor grey, and has
     lost less than `alone_compression`, is restored by `alone`, or by `alone_small` if it has at most
     `alone_pixels`; where there is none, by `noisy` as well. What is grey is restored by `for_grey`, or by
     `for_grey_small` if it has at most `for_grey_pixels`, but by `quiet` if it is neither noisy nor compressed
@@ -152,6 +160,7 @@ class Rule:
     compressed_limit: int
     soft_after: int | None = None
     soft_per_level: int = 0
+    soft_tiles: int | None = None
     alone: str | None = None
     alone_compression: int = 0
     alone_small: str | None = None
@@ -288,6 +297,7 @@ def shipped_rule(scale: int = 1) -> AnyRule:
             rule,
             soft_after=SOFT_AFTER,
             soft_per_level=SOFT_PER_LEVEL,
+            soft_tiles=SOFT_TILES,
             alone=zoo.NOISE_MODEL,
             alone_compression=ALONE_COMPRESSION,
             alone_small=zoo.SMALL_NOISE_MODEL,
@@ -321,8 +331,9 @@ def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any])
     if rule.softness is not None and rule.asks_blur(seen):
         blur, reduction = softness_in_sample(executors[rule.softness], pixels)
         return replace(seen, blur=blur, reduction=reduction)
-    if rule.softness is not None and rule.asks_blur_after(seen):
-        return replace(seen, blur_after=blur_after_in(sample, executors[rule.softness]))
+    if isinstance(rule, Rule) and rule.softness is not None and rule.asks_blur_after(seen):
+        blur = blur_after_in(sample, executors[rule.softness], rule.soft_tiles)
+        return replace(seen, blur_after=blur)
     return seen
 
 
@@ -353,19 +364,33 @@ def softness_in_sample(executor: Executor, pixels: NDArray[Any]) -> tuple[int, i
     return blur, reduction
 
 
-def blur_after_in(sample: list[Restored], quiet: Executor) -> int:
-    """Median blur of a restored sample, as `quiet` sees it: `Seen.blur_after`."""
-    (blur,) = _medians([restore_pixels(quiet, tile.pixels) for tile in sample], "blur_sigma")
+def blur_after_in(sample: list[Restored], quiet: Executor, tiles: int | None = None) -> int:
+    """Median blur of a restored sample, as `quiet` sees it: `Seen.blur_after`.
+
+    Args:
+        sample: what the blind model has restored.
+        quiet: what runs the program that says how soft a tile is.
+        tiles: how many are asked, those with the most detail; None, or more than there are: all.
+    """
+    asked = by_detail(sample)[:tiles]
+    (blur,) = _medians([restore_pixels(quiet, tile.pixels) for tile in asked], "blur_sigma")
     return blur
 
 
+def by_detail(sample: list[Restored]) -> list[Restored]:
+    """A sample in another order: the tiles with the most detail first, of equal ones the first."""
+    return sorted(sample, key=lambda tile: -_detail(tile.pixels))
+
+
+def _detail(pixels: NDArray[Any]) -> int:
+    """Sum of the squared differences between neighbours, the channels of a pixel added up."""
+    levels = pixels.astype(np.int64).reshape(*pixels.shape[:2], -1).sum(axis=2)
+    return sum(int(np.square(np.diff(levels, axis=axis)).sum()) for axis in (0, 1))
+
+
 def _medians(sample: list[Restored], *names: str) -> list[int]:
-    return [max(0, _median([tile.estimates[name] for tile in sample])) for name in names]
-
-
-def _median(values: list[int]) -> int:
-    """Of an even number of values the lower of the two in the middle: one that was said."""
-    return sorted(values)[(len(values) - 1) // 2]
+    """Of an even number of tiles the lower of the two values in the middle: one that was said."""
+    return [max(0, median_low([tile.estimates[name] for tile in sample])) for name in names]
 
 
 def _tiles(pixels: NDArray[Any]) -> list[NDArray[Any]]:

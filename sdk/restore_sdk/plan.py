@@ -189,7 +189,8 @@ class _Run:
                 blur, reduction = softness_in_sample(self._executor(look), self._pixels)
                 self._seen = replace(self._seen, blur=blur, reduction=reduction)
             if (look := route_step.look_after(step, self._seen)) is not None:
-                self._seen = replace(self._seen, blur_after=blur_after_in(sample, self._executor(look)))
+                blur = blur_after_in(sample, self._executor(look), route_step.soft_tiles(step))
+                self._seen = replace(self._seen, blur_after=blur)
 
     def _restore_small(self, step: Step) -> None:
         from restore_models.cascade import EarlierInterval  # noqa: PLC0415 -- as above

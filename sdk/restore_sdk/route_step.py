@@ -6,7 +6,8 @@ before that; steps of earlier records name no model for enlarged ones and choose
 what is soft and noisy is restored twice in one size; steps of earlier records have no limit for that. Since
 0.9 a third model restores what is noisy and nothing else, and may have a fourth for small pictures; steps of
 earlier records name neither. Since 0.10 there are one or two for grey pictures; steps of earlier records name
-none, and such pictures are judged by their damage.
+none, and such pictures are judged by their damage. Since 0.11 only the tiles with the most detail say what
+is soft; steps of earlier records do not say how many, and all do.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "restores_twice",
     "routing_problem",
     "second_look",
+    "soft_tiles",
 ]
 
 ROUTE = "route"
@@ -42,6 +44,7 @@ _SINCE_0_7 = tuple(f"clean_{name}_thousandths" for name in ("noise", "compressio
 _SOFT = ("blur_thousandths", "reduction_thousandths")
 _SINCE_0_8 = ("blur_after_thousandths", "soft_after_thousandths", "soft_per_level_thousandths")
 _BLUR_AFTER, _SOFT_AFTER, _SOFT_PER_LEVEL = _SINCE_0_8
+_SOFT_TILES = "soft_tiles"
 _ALONE, _ALONE_COMPRESSION = "alone", "alone_compression_thousandths"
 _GREY, _PIXELS = "grey", "pixels"
 _OF_SMALL = ("alone_small", "alone_pixels")
@@ -78,6 +81,8 @@ def make_route_step(
     elif rule.soft_after is not None:
         limits_after = (seen.blur_after, rule.soft_after, rule.soft_per_level)
         twice = dict(zip(_SINCE_0_8, limits_after, strict=True))
+        if rule.soft_tiles is not None:
+            twice[_SOFT_TILES] = rule.soft_tiles
         if soft_program_sha256 is not None:
             twice["below_program_sha256"] = soft_program_sha256
     alone: dict[str, Any] = {}
@@ -131,6 +136,12 @@ def look_after(step: Step, seen: Seen) -> Step | None:
 
     rule = _stated_rule(step.parameters) if may_restore_twice(step) else None
     return _below(step) if isinstance(rule, Rule) and rule.asks_blur_after(seen) else None
+
+
+def soft_tiles(step: Step) -> int | None:
+    """How many tiles of the sample say how soft it is once it is restored; None: all."""
+    tiles = step.parameters.get(_SOFT_TILES)
+    return tiles if type(tiles) is int else None
 
 
 def may_restore_twice(step: Step) -> bool:
@@ -218,11 +229,17 @@ def _stated_rule(route: Mapping[str, Any]) -> AnyRule | None:
         )
     if not route.keys().isdisjoint(_SINCE_0_8):
         after, per_level = route.get(_SOFT_AFTER), route.get(_SOFT_PER_LEVEL)
-        if type(after) is not int or type(per_level) is not int:
+        tiles = route.get(_SOFT_TILES)
+        if type(after) is not int or type(per_level) is not int or not _is_count(tiles):
             return None
-        rule = replace(rule, soft_after=after, soft_per_level=per_level)
+        rule = replace(rule, soft_after=after, soft_per_level=per_level, soft_tiles=tiles)
     judged = rule if _ALONE not in route else _with_noise_alone(rule, route)
     return judged if judged is None or _FOR_GREY not in route else _with_grey(judged, route)
+
+
+def _is_count(tiles: object) -> bool:
+    """Whether a step says how many tiles are asked, one at least, or does not say it."""
+    return tiles is None or (type(tiles) is int and tiles > 0)
 
 
 def _with_noise_alone(rule: Rule, route: Mapping[str, Any]) -> Rule | None:

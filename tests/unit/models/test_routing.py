@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from restore_models.routing import (
     EnlargingRule,
     Rule,
     Seen,
+    blur_after_in,
     look,
     restored_sample,
     routed_models,
@@ -244,6 +246,29 @@ def test_one_tile_of_another_kind_does_not_decide(program: Program, monkeypatch:
     pixels = np.zeros((400, 300), np.uint8)
     sample = restored_sample(TorchRunner(program), np.zeros((400, 400), np.uint8))
     assert seen_in(sample, pixels) == Seen(40 * 25, 4 * 50, pixels=400 * 300, grey=True)
+
+
+def test_the_tiles_with_the_most_detail_say_how_soft_an_image_is(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A smooth part of a sharp image looks like a blurred one: it is not asked where others are."""
+    says = {(9, 0): 2000, (60_000, 0): 100, (0, 0): 3000, (60_000, 1): 101, (30_000, 0): 300}
+
+    def restored(_executor: TorchRunner, tile: np.ndarray) -> SimpleNamespace:
+        found = np.atleast_3d(tile)
+        return SimpleNamespace(estimates={"blur_sigma": says[int(found[1, 2, 0]), int(found[0, 0, -1])]})
+
+    monkeypatch.setattr(routing, "restore_pixels", restored)
+    for channels in (3, 1):
+        sample: list[Any] = []
+        for strong, faint in says:
+            tile = np.zeros((4, 5, channels), np.uint16)
+            tile[1, 2], tile[0, 0, -1] = strong, faint  # of the two with the most, the fourth has more
+            sample.append(SimpleNamespace(pixels=tile if channels == 3 else tile[:, :, 0]))
+        found = {
+            asked: blur_after_in(sample, TorchRunner(program), asked) for asked in (1, 2, 3, 4, 5, 9, None)
+        }
+        assert found == {1: 101, 2: 100, 3: 101, 4: 101, 5: 300, 9: 300, None: 300}
 
 
 def test_sample_says_the_same_of_colour_and_depth_that_hold_the_same(program: Program) -> None:
