@@ -136,17 +136,20 @@ PRESETS = {
     "fine": Architecture(
         widths=(24, 48, 96, 192), blocks=(2, 2, 2, 2), attention_levels=2, head_channels=24, fold=1
     ),
+    "deep": Architecture(
+        widths=(24, 48, 96, 192), blocks=(2, 4, 4, 4), attention_levels=2, head_channels=24, fold=1
+    ),
     "broad": Architecture(widths=(32, 64, 128, 256), blocks=(2, 2, 2, 2), fold=1),
     "enlarge2": Architecture(widths=(32, 64, 128), blocks=(4, 2, 2), attention_levels=2, fold=2),
     "enlarge4": Architecture(widths=(32, 64, 128), blocks=(4, 2, 2), attention_levels=2, fold=4),
     "base": Architecture(widths=(96, 192, 320, 448), blocks=(2, 2, 3, 4), attention_levels=2),
     "tiny": Architecture(widths=(16, 32), blocks=(1, 2)),
 }
-"""`small` and `fine` ship, at about the same cost, `fine` working on the pixels themselves; `broad` has
-half as many multiply-adds again as `fine`, in widths that are whole vectors of a processor; `enlarge2` and
-`enlarge4` are for pictures enlarged 2 and 4 times: folded, such a picture is the small one again, and the
-heads make `fold`^2 pixels of each (Shi et al. 2016, sub-pixel convolution); `base` is the 30-60M
-configuration; `tiny` is for tests."""
+"""`small` and `fine` ship, at about the same cost, `fine` working on the pixels themselves; `deep` is
+`fine` with more blocks, and can begin with its weights; `broad` has half as many multiply-adds again as
+`fine`, in widths that are whole vectors of a processor; `enlarge2` and `enlarge4` are for pictures enlarged 2
+and 4 times: folded, such a picture is the small one again, and the heads make `fold`^2 pixels of each (Shi et
+al. 2016, sub-pixel convolution); `base` is the 30-60M configuration; `tiny` is for tests."""
 
 
 class _Builder:

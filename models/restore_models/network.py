@@ -12,6 +12,7 @@ from restore_models.architecture import Architecture, Graph, Node, Operation, bu
 __all__ = [
     "RestorationNet",
     "from_network_units",
+    "is_last_of_branch",
     "last_readers",
     "relative_positions",
     "to_network_units",
@@ -127,13 +128,22 @@ def _key(node: Node) -> str:
     return node.name.replace(".", "_")
 
 
+_LAST_OF_BRANCH = (".conv2", ".project", ".mlp2")
+"""How the nodes end whose result is added to what went into their branch."""
+
+
+def is_last_of_branch(parameter: str) -> bool:
+    """Whether a parameter, by its name, is of the last convolution of a residual branch."""
+    return parameter.rpartition(".")[0].endswith(tuple(end.replace(".", "_") for end in _LAST_OF_BRANCH))
+
+
 def _conv(node: Node, sources: int, rng: np.random.Generator, residual_scale: float) -> nn.Conv2d:
     stride, padding = (2, 0) if node.kernel == 2 else (1, node.kernel // 2)
     conv = nn.Conv2d(sources, node.channels, node.kernel, stride, padding)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
     gain = (2.0 if node.relu else 1.0) / (sources * node.kernel**2)
-    if node.name.endswith((".conv2", ".project", ".mlp2")):
+    if node.name.endswith(_LAST_OF_BRANCH):
         # Each residual branch starts small: without norms this is what keeps a deep sum in range.
         gain = residual_scale**2 * 2.0 / (sources * node.kernel**2)
     elif node.name.endswith(".head"):

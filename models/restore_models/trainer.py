@@ -20,7 +20,12 @@ from restore_models.degradations import quantise
 from restore_models.gradient_checkpointing import GradientCheckpointing
 from restore_models.losses import detail_loss, fidelity_loss, pinball_loss
 from restore_models.losses_learned import Adversary, PerceptualLoss
-from restore_models.network import RestorationNet, from_network_units, to_network_units
+from restore_models.network import (
+    RestorationNet,
+    from_network_units,
+    is_last_of_branch,
+    to_network_units,
+)
 from restore_models.optimiser import ParameterOptimiser
 from restore_models.quantised_network import QuantisedNetwork
 from restore_models.training_config import TrainingConfig
@@ -230,18 +235,24 @@ class Trainer:
     def start(self, checkpoint: Checkpoint) -> None:
         """Begins a new run from the averaged weights of an earlier one.
 
-        Of a network that differs in `fold` alone, as those for two scales do, its first and last convolutions
-        are left as they are: they do not fit.
+        Of a network that differs in `fold`, as those for two scales do, its first and last convolutions are
+        left as they are: they do not fit. One with more blocks begins as the same function: the blocks that
+        the earlier one lacks add nothing, until they are trained (Chen et al. 2016, "Net2Net").
         """
         average = {name: tensor.float() for name, tensor in checkpoint.group("average").items()}
-        like = replace(checkpoint.architecture, fold=self.network.shape.fold)
-        if like != self.network.shape or average.keys() != self.parameters.keys():
+        if (
+            not _grows_from(checkpoint.architecture, self.network.shape)
+            or average.keys() - self.parameters.keys()
+        ):
             raise ModelError(
                 "The weights to start from belong to another architecture.",
-                hint="Use the preset that they were trained with.",
+                hint="Use the preset that they were trained with, or one that only has more blocks.",
             )
         for name, parameter in self.parameters.items():
-            if average[name].shape == parameter.shape:
+            if name not in average:
+                if is_last_of_branch(name):
+                    parameter.zero_()
+            elif average[name].shape == parameter.shape:
                 parameter.copy_(average[name])
             self.average[name].copy_(parameter)
 
@@ -260,3 +271,12 @@ class Trainer:
         self.usual_norm = float(checkpoint.notes.get("usual_norm", 0.0))
         if smoothed := checkpoint.notes.get("smoothed_losses"):
             self.smoothed = torch.tensor(smoothed, dtype=torch.float32, device=self.device)
+
+
+def _grows_from(former: Architecture, shape: Architecture) -> bool:
+    """Whether a network of `shape` can begin with the weights of a former one: it has the same levels, with
+    as many blocks each or more."""
+    if len(former.blocks) != len(shape.blocks):
+        return False
+    enough = all(now >= before for now, before in zip(shape.blocks, former.blocks, strict=True))
+    return enough and replace(former, fold=shape.fold, blocks=shape.blocks) == shape

@@ -87,6 +87,32 @@ def test_new_run_starts_from_the_average_of_another(photographs: Path, tmp_path:
         )
 
 
+def test_network_with_more_blocks_begins_as_the_same_function(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_restoration(CONFIG, data=photographs, out=tmp_path / "first", resume=False)
+    average = tmp_path / "first" / "average.safetensors"
+    tiny = PRESETS["tiny"]
+    monkeypatch.setitem(PRESETS, "deep", replace(tiny, blocks=(3, 4)))
+    config = CONFIG.model_copy(update={"steps": 1, "learning_rate": 1e-12, "preset": "deep"})
+    train_restoration(config, data=photographs, out=tmp_path / "deep", resume=False, start=average)
+    former, deep = (load_network(tmp_path / run / "average.safetensors") for run in ("first", "deep"))
+    assert deep.shape.blocks == (3, 4)
+    image = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32))
+    with torch.no_grad():
+        before, after = former(image), deep(image)
+    for name, values in before.items():
+        assert torch.allclose(values, after[name], atol=1e-4), name
+    # and the blocks that were added can learn: what goes into their last convolutions is not zero
+    added = {name: p for name, p in deep.named_parameters() if name.startswith("convs.encoder0_2_")}
+    assert added["convs.encoder0_2_conv1.weight"].abs().max() > 0
+    for blocks in ((1, 1), (0, 3), (1, 2, 2)):
+        widths = (16, 32, 64)[: len(blocks)]
+        monkeypatch.setitem(PRESETS, "deep", replace(tiny, blocks=blocks, widths=widths))
+        with pytest.raises(ModelError, match="another architecture"):
+            train_restoration(config, data=photographs, out=tmp_path / "none", resume=False, start=average)
+
+
 @pytest.mark.parametrize("term", ["ssim_weight", "frequency_weight"])
 def test_terms_of_the_loss_reach_the_weights(photographs: Path, tmp_path: Path, term: str) -> None:
     plain, with_term = (
