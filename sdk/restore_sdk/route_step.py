@@ -6,8 +6,8 @@ before that; steps of earlier records name no model for enlarged ones and choose
 what is soft and noisy is restored twice in one size; steps of earlier records have no limit for that. Since
 0.9 a third model restores what is noisy and nothing else, and may have a fourth for small pictures; steps of
 earlier records name neither. Since 0.10 there are one or two for grey pictures; steps of earlier records name
-none, and such pictures are judged by their damage. Since 0.11 only the tiles with the most detail say what
-is soft; steps of earlier records do not say how many, and all do.
+none, and such pictures are judged by their damage. Since 0.11 a step may say that only the
+tiles with the most detail, and how many, are asked for the softness; where it does not, all are.
 """
 
 from __future__ import annotations
