@@ -73,8 +73,7 @@ SOFT_PER_LEVEL = 15
 """By how much `SOFT_AFTER` is higher for each 8-bit level of noise: what was noisier is smoother after."""
 
 SOFT_TILES: int | None = None
-"""How many tiles of the sample say how soft the image is, those with the most detail; None: all. Decision 22
-says why it is all."""
+"""How many tiles of the sample say how soft it is, those with the most detail; None: all (decision 22)."""
 
 ALONE_COMPRESSION = 1000
 """Loss of JPEG quality, in thousandths of a point, from which on noise is not alone: see `Rule.alone`."""
@@ -365,16 +364,10 @@ def softness_in_sample(executor: Executor, pixels: NDArray[Any]) -> tuple[int, i
 
 
 def blur_after_in(sample: list[Restored], quiet: Executor, tiles: int | None = None) -> int:
-    """Median blur of a restored sample, as `quiet` sees it: `Seen.blur_after`.
-
-    Args:
-        sample: what the blind model has restored.
-        quiet: what runs the program that says how soft a tile is.
-        tiles: how many are asked, those with the most detail; None, or more than there are: all.
-    """
+    """Median blur of a restored sample, as `quiet` sees it: `Seen.blur_after`. Of `tiles` only, those with
+    the most detail; None: of all."""
     asked = by_detail(sample)[:tiles]
-    (blur,) = _medians([restore_pixels(quiet, tile.pixels) for tile in asked], "blur_sigma")
-    return blur
+    return _medians([restore_pixels(quiet, tile.pixels) for tile in asked], "blur_sigma")[0]
 
 
 def by_detail(sample: list[Restored]) -> list[Restored]:

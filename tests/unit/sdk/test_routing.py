@@ -328,7 +328,7 @@ def test_a_record_from_before_softness_counted_is_judged_by_its_noise(
 ) -> None:
     done = run(1.0)
     body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
-    since = ("below_program_sha256", "blur_after", "soft_after", "soft_per_level", "soft_tiles")
+    since = ("below_program_sha256", "blur_after", "soft_after", "soft_per_level")
     kept = {name: said for name, said in body.plan[0].parameters.items() if not name.startswith(since)}
     assert len(kept) == len(body.plan[0].parameters) - len(since)
     install(QUIET, says_noise=0.0, says_blurred=2.0, seed=2)
