@@ -240,10 +240,8 @@ class Trainer:
         the earlier one lacks add nothing, until they are trained (Chen et al. 2016, "Net2Net").
         """
         average = {name: tensor.float() for name, tensor in checkpoint.group("average").items()}
-        if (
-            not _grows_from(checkpoint.architecture, self.network.shape)
-            or average.keys() - self.parameters.keys()
-        ):
+        former = dict(RestorationNet(checkpoint.architecture).named_parameters())
+        if not _grows_from(checkpoint.architecture, self.network.shape) or average.keys() != former.keys():
             raise ModelError(
                 "The weights to start from belong to another architecture.",
                 hint="Use the preset that they were trained with, or one that only has more blocks.",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +13,6 @@ import pytest
 from restore_manifests.errors import UsageError
 from restore_models.architecture import PRESETS
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "ablation.py"
 TWO = """
 [base]
 preset = "tiny"
@@ -32,13 +31,8 @@ architecture = { window = 4, blocks = [1, 1] }
 
 
 @pytest.fixture(scope="module")
-def ablation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ablation"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def ablation(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("ablation")
 
 
 def test_every_configuration_has_a_row(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,20 +12,14 @@ import pytest
 
 from restore_sdk.models import list_models
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "psnr_against_cost.py"
 pytestmark = pytest.mark.skipif(
     not any(model["shipped"] for model in list_models()), reason="no weights are shipped"
 )
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("psnr_against_cost", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["psnr_against_cost"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def script(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("psnr_against_cost")
 
 
 def _result(path: Path, dataset: str, images: int) -> Path:

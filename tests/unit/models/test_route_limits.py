@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,18 +15,12 @@ from restore_manifests.pixels import encode_png
 from restore_models.routing import Choice, EnlargingRule, Rule, Seen
 from restore_sdk.models import list_models
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "route_limits.py"
 SMALL = Rule("noisy", "quiet", limit=1000, compressed_from=15_000, compressed_limit=9000)
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("route_limits", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["route_limits"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def script(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("route_limits")
 
 
 def test_a_rule_gains_what_the_ways_gain_that_it_chooses(script: ModuleType) -> None:

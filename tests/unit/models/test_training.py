@@ -14,7 +14,7 @@ import torch
 from restore_manifests.errors import ModelError, UsageError
 from restore_models import training
 from restore_models.architecture import PRESETS, Architecture
-from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network
+from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network, save_checkpoint
 from restore_models.data import Batch
 from restore_models.export import export_program
 from restore_models.network import RestorationNet
@@ -103,6 +103,11 @@ def test_network_with_more_blocks_begins_as_the_same_function(
         before, after = former(image), deep(image)
     for name, values in before.items():
         assert torch.allclose(values, after[name], atol=1e-4), name
+    part, lacking = load_checkpoint(average), tmp_path / "lacking.safetensors"
+    fewer = {name: tensor for name, tensor in part.tensors.items() if not name.endswith("stem.bias")}
+    save_checkpoint(lacking, replace(part, tensors=fewer))
+    with pytest.raises(ModelError, match="another architecture"):
+        train_restoration(config, data=photographs, out=tmp_path / "none", resume=False, start=lacking)
     # and the blocks that were added can learn: what goes into their last convolutions is not zero
     added = {name: p for name, p in deep.named_parameters() if name.startswith("convs.encoder0_2_")}
     assert added["convs.encoder0_2_conv1.weight"].abs().max() > 0

@@ -347,16 +347,17 @@ def test_a_record_says_how_many_tiles_were_asked_or_all_were(
     dropped: tuple[str, ...],
     asked: int | None,
 ) -> None:
-    monkeypatch.setattr(routing, "SOFT_TILES", 3)
-    done = run(1.0, says_blurred=2.0)
-    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
     seen: list[int | None] = []
     real = routing.blur_after_in
     monkeypatch.setattr(routing, "blur_after_in", lambda *given: (seen.append(given[2]), real(*given))[1])
+    monkeypatch.setattr(routing, "SOFT_TILES", 3)
+    done = run(1.0, says_blurred=2.0)
+    assert seen == [3]
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
     kept = {name: said for name, said in body.plan[0].parameters.items() if name not in dropped}
     route = body.plan[0].model_copy(update={"parameters": kept})
     found = recompute(body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result)
-    assert (seen, found.contradicted) == ([asked], ())
+    assert (seen, found.contradicted) == ([3, asked], ())
 
 
 def test_a_plan_restores_twice_in_one_size_only_by_a_rule_that_may_say_so(
