@@ -139,6 +139,9 @@ PRESETS = {
     "deep": Architecture(
         widths=(24, 48, 96, 192), blocks=(2, 4, 4, 4), attention_levels=2, head_channels=24, fold=1
     ),
+    "large": Architecture(
+        widths=(32, 64, 128, 256), blocks=(2, 4, 4, 4), attention_levels=2, head_channels=32, fold=1
+    ),
     "broad": Architecture(widths=(32, 64, 128, 256), blocks=(2, 2, 2, 2), fold=1),
     "enlarge2": Architecture(widths=(32, 64, 128), blocks=(4, 2, 2), attention_levels=2, fold=2),
     "enlarge4": Architecture(widths=(32, 64, 128), blocks=(4, 2, 2), attention_levels=2, fold=4),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ from restore_models.degradation_kinds import check_available, degrade
 from restore_models.degradations import FloatImage
 from restore_models.fonts import Font, FontSource, find_fonts
 from restore_models.rendered_text import TextKind, render_text
+from restore_models.shared_pictures import SharedPictures
 
 __all__ = [
     "Batch",
@@ -134,14 +137,23 @@ class PatchSource:
         self._detail_choices = detail_choices
         self._cropped_share = cropped_share
         self._shrunk_share = shrunk_share
-        self._photographs = photographs
+        self._photographs: Sequence[NDArray[np.uint8]] = photographs
         areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
         # The square root: large photographs count more, but do not crowd out the small ones.
         self._weights = np.sqrt(areas) / np.sqrt(areas).sum()
         kinds = page_kinds or {"letters": 1.0}
         self.fonts: list[Font] = find_fonts(fonts) if page_share and set(kinds) != {"letters"} else []
         """What documents, receipts, plates and signs are set in; letters always in Pillow's own."""
-        self._pages = [self._page(kinds, number) for number in range(96)] if page_share else []
+        self._pages: Sequence[NDArray[np.uint8]] = (
+            [self._page(kinds, number) for number in range(96)] if page_share else []
+        )
+
+    def shared(self) -> PatchSource:
+        """The same patches, for processes of their own: its pictures in memory that they share."""
+        other = copy.copy(self)
+        other._photographs = SharedPictures(self._photographs)
+        other._pages = SharedPictures(self._pages)
+        return other
 
     def _page(self, kinds: dict[PageKind, float], number: int) -> NDArray[np.uint8]:
         names = sorted(kinds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ __all__ = [
     "from_network_units",
     "is_last_of_branch",
     "last_readers",
+    "parameter_key",
     "relative_positions",
     "to_network_units",
     "window_mask",
@@ -80,9 +83,9 @@ class RestorationNet(nn.Module):
         for node in self.graph.nodes:
             channels[node.name] = node.channels
             if node.operation is Operation.CONV:
-                self.convs[_key(node)] = _conv(node, channels[node.inputs[0]], rng, residual_scale)
+                self.convs[parameter_key(node)] = _conv(node, channels[node.inputs[0]], rng, residual_scale)
             elif node.operation is Operation.ATTENTION:
-                self.position_bias[_key(node)] = nn.Parameter(
+                self.position_bias[parameter_key(node)] = nn.Parameter(
                     torch.zeros((2 * node.window - 1) ** 2, node.heads)
                 )
 
@@ -104,7 +107,7 @@ class RestorationNet(nn.Module):
         """One operation on its inputs."""
         match node.operation:
             case Operation.CONV:
-                result = self.convs[_key(node)](inputs[0])
+                result = self.convs[parameter_key(node)](inputs[0])
                 return functional.relu(result) if node.relu else result
             case Operation.ADD:
                 return inputs[0] + inputs[1]
@@ -113,7 +116,7 @@ class RestorationNet(nn.Module):
             case Operation.UNFOLD:
                 return functional.pixel_shuffle(inputs[0], node.block)
             case Operation.ATTENTION:
-                return _attention(node, inputs[0], self.position_bias[_key(node)])
+                return _attention(node, inputs[0], self.position_bias[parameter_key(node)])
             case Operation.INPUT | Operation.OUTPUT:
                 return inputs[0]
 
@@ -123,8 +126,8 @@ def last_readers(graph: Graph) -> dict[str, str]:
     return {source: node.name for node in graph.nodes for source in node.inputs}
 
 
-def _key(node: Node) -> str:
-    """Module names may not hold a full stop."""
+def parameter_key(node: Node) -> str:
+    """The name of a node's parameters: module names may not hold a full stop."""
     return node.name.replace(".", "_")
 
 
@@ -154,6 +157,23 @@ def _conv(node: Node, sources: int, rng: np.random.Generator, residual_scale: fl
     return conv
 
 
+@lru_cache(maxsize=16)
+def _positions(window: int, device: torch.device) -> Tensor:
+    """`relative_positions`, in one row. Kept: copying it to a GPU at every step would make it wait."""
+    with torch.inference_mode(False):
+        return relative_positions(window).reshape(-1).to(device)
+
+
+@lru_cache(maxsize=16)
+def _outside(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor | None:
+    """What is added to the scores of keys outside the image, (windows, 1, 1, window^2); None: none is."""
+    with torch.inference_mode(False):
+        inside = window_mask(height, width, window, shift)
+        if bool(inside.all()):
+            return None
+        return (~inside).to(torch.float32).mul(-1e4)[:, None, None, :].to(device)
+
+
 def _attention(node: Node, qkv: Tensor, table: Tensor) -> Tensor:
     batch, _, height, width = qkv.shape
     window, shift, heads = node.window, node.shift, node.heads
@@ -168,11 +188,11 @@ def _attention(node: Node, qkv: Tensor, table: Tensor) -> Tensor:
     split = last.reshape(batch, rows, window, columns, window, 3, heads, depth)
     split = split.permute(5, 0, 1, 3, 6, 2, 4, 7)
     query, key, value = split.reshape(3, batch, rows * columns, heads, places, depth)
-    bias = table[relative_positions(window).reshape(-1).to(table.device)]
+    bias = table[_positions(window, table.device)]
     bias = bias.reshape(places, places, heads).permute(2, 0, 1)[None]
-    inside = window_mask(height, width, window, shift).to(qkv.device)
-    if not bool(inside.all()):
-        bias = bias + (~inside).to(bias.dtype).mul(-1e4)[:, None, None, :]
+    outside = _outside(height, width, window, shift, qkv.device)
+    if outside is not None:
+        bias = bias + outside.to(bias.dtype)
     scores = torch.matmul(query * depth**-0.5, key.transpose(-1, -2)) + bias.to(query.dtype)
     shares = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
     mixed = torch.matmul(shares, value)

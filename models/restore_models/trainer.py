@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from restore_models.checkpoint import Checkpoint
 from restore_models.data import Batch
 from restore_models.degradations import quantise
 from restore_models.gradient_checkpointing import GradientCheckpointing
+from restore_models.growth import can_grow, grown
 from restore_models.losses import detail_loss, fidelity_loss, pinball_loss
 from restore_models.losses_learned import Adversary, PerceptualLoss
 from restore_models.network import (
     RestorationNet,
     from_network_units,
-    is_last_of_branch,
     to_network_units,
 )
 from restore_models.optimiser import ParameterOptimiser
@@ -72,6 +71,9 @@ class Trainer:
         self.device = processes.device
         self.network = RestorationNet(architecture, seed=config.seed, residual_scale=config.residual_scale)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads leave out channels_last
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # patches have one size: the fastest kernels are found once
+            torch.set_float32_matmul_precision("high")
         self.parameters = dict(self.network.named_parameters())
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.optimiser = ParameterOptimiser(
@@ -144,8 +146,8 @@ class Trainer:
     def _backward(self, batch: Batch, parts: int) -> Tensor:
         """Adds the gradients of one of `parts` parts; its losses (fidelity, interval, estimate), not waited
         for."""
-        clean = self._tensor(to_network_units(torch.from_numpy(batch.clean)))
-        degraded = self._tensor(to_network_units(torch.from_numpy(batch.degraded)))
+        clean = to_network_units(self._tensor(torch.from_numpy(batch.clean)))
+        degraded = to_network_units(self._tensor(torch.from_numpy(batch.degraded)))
         targets = torch.from_numpy(batch.estimates).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self._in_training(degraded) if self.quantised is None else self.quantised(degraded)
@@ -236,22 +238,21 @@ class Trainer:
         """Begins a new run from the averaged weights of an earlier one.
 
         Of a network that differs in `fold`, as those for two scales do, its first and last convolutions are
-        left as they are: they do not fit. One with more blocks begins as the same function: the blocks that
-        the earlier one lacks add nothing, until they are trained (Chen et al. 2016, "Net2Net").
+        left as they are: they do not fit. One with more blocks or channels begins as the same function: see
+        `growth`.
         """
         average = {name: tensor.float() for name, tensor in checkpoint.group("average").items()}
-        former = dict(RestorationNet(checkpoint.architecture).named_parameters())
-        if not _grows_from(checkpoint.architecture, self.network.shape) or average.keys() != former.keys():
+        former, shape = checkpoint.architecture, self.network.shape
+        complete = average.keys() == dict(RestorationNet(former).named_parameters()).keys()
+        if not complete or not can_grow(former, shape):
             raise ModelError(
                 "The weights to start from belong to another architecture.",
-                hint="Use the preset that they were trained with, or one that only has more blocks.",
+                hint="Use the preset that they were trained with, or one that only has more of everything.",
             )
+        self._load(
+            grown(average, former, {name: p.detach().cpu() for name, p in self.parameters.items()}, shape)
+        )
         for name, parameter in self.parameters.items():
-            if name not in average:
-                if is_last_of_branch(name):
-                    parameter.zero_()
-            elif average[name].shape == parameter.shape:
-                parameter.copy_(average[name])
             self.average[name].copy_(parameter)
 
     @torch.no_grad()
@@ -269,12 +270,3 @@ class Trainer:
         self.usual_norm = float(checkpoint.notes.get("usual_norm", 0.0))
         if smoothed := checkpoint.notes.get("smoothed_losses"):
             self.smoothed = torch.tensor(smoothed, dtype=torch.float32, device=self.device)
-
-
-def _grows_from(former: Architecture, shape: Architecture) -> bool:
-    """Whether a network of `shape` can begin with the weights of a former one: it has the same levels, with
-    as many blocks each or more."""
-    if len(former.blocks) != len(shape.blocks):
-        return False
-    enough = all(now >= before for now, before in zip(shape.blocks, former.blocks, strict=True))
-    return enough and replace(former, fold=shape.fold, blocks=shape.blocks) == shape

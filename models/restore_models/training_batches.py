@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from restore_models.data import Batch, PatchSource
@@ -52,15 +55,18 @@ def patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], s
     )
 
 
-class _Steps(Dataset[Batch]):
+class _Steps(Dataset[tuple[Tensor, ...]]):
+    """Batches as tensors: those come out of another process in shared memory."""
+
     def __init__(self, source: PatchSource, share: Share, first: int, steps: int) -> None:
         self._source, self._share, self._first, self._steps = source, share, first, steps
 
     def __len__(self) -> int:
         return self._steps - self._first
 
-    def __getitem__(self, index: int) -> Batch:
-        return self._share.of(self._source, self._first + index)
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        batch = self._share.of(self._source, self._first + index)
+        return tuple(torch.from_numpy(values) for values in (batch.clean, batch.degraded, batch.estimates))
 
 
 def upcoming(source: PatchSource, share: Share, first: int, steps: int, *, workers: int) -> Iterator[Batch]:
@@ -72,17 +78,23 @@ def upcoming(source: PatchSource, share: Share, first: int, steps: int, *, worke
     if workers == 0:
         return _by_threads(source, share, first, steps)
     loader = DataLoader(
-        _Steps(source, share, first, steps),
+        _Steps(source.shared(), share, first, steps),
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
         multiprocessing_context="spawn",
+        worker_init_fn=_alone_on_its_core,
+        pin_memory=torch.cuda.is_available(),
     )
-    return cast("Iterator[Batch]", iter(loader))
+    return (Batch(*(tensor.numpy() for tensor in tensors)) for tensors in loader)
 
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _alone_on_its_core(_worker: int) -> None:
+    cv2.setNumThreads(0)
 
 
 def _by_threads(source: PatchSource, share: Share, first: int, steps: int) -> Iterator[Batch]:
