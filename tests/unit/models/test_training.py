@@ -254,6 +254,24 @@ def test_a_run_from_before_lengths_were_kept_goes_on() -> None:
         assert any(not torch.equal(before[name], p) for name, p in trainer.parameters.items())
 
 
+@pytest.mark.parametrize(("times", "bad"), [(20, False), (40, False), (20, True)])
+def test_a_run_that_diverges_is_stopped(times: float, bad: bool) -> None:
+    trainer = Trainer(CONFIG.model_copy(update={"steps": 1000}), PRESETS["tiny"], Processes())
+    trainer.begin()
+    trainer.step, trainer.usual_norm, trainer.least_norm = 100, times, 1.0
+    clean = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    batch = Batch(np.full_like(clean, np.nan) if bad else clean, clean, np.zeros((2, 4), np.float32))
+    if times < 30 and not bad:
+        trainer.advance(batch)
+        return
+    with pytest.raises(ModelError, match="The training has diverged at step 1") as stopped:
+        for _ in range(50):  # that gradients are no numbers may happen once
+            trainer.advance(batch)
+    assert trainer.step > 105 or not bad
+    assert stopped.value.hint is not None
+    assert "learning_rate below 0.001," in stopped.value.hint
+
+
 def test_running_folder_is_not_overwritten(photographs: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 1})
     train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)

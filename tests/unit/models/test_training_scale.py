@@ -23,6 +23,7 @@ from restore_models.checkpoint import load_checkpoint
 from restore_models.data import PatchSource, load_photographs
 from restore_models.gradient_checkpointing import GradientCheckpointing
 from restore_models.network import RestorationNet
+from restore_models.shared_pictures import SharedPictures
 from restore_models.training import train_restoration
 from restore_models.training_batches import Share, upcoming
 from restore_models.training_config import TrainingConfig
@@ -125,7 +126,7 @@ def test_processes_make_the_patches_that_threads_make(photographs: Path) -> None
         load_photographs(photographs, validation=False),
         seed=5,
         shares={"gaussian": 1.0, "jpeg": 1.0},
-        page_share=0.0,
+        page_share=0.5,
         grey_share=0.1,
     )
     share = Share(batch=4, size=32, rank=1, count=2)
@@ -136,6 +137,19 @@ def test_processes_make_the_patches_that_threads_make(photographs: Path) -> None
         assert (here.degraded == there.degraded).all()
         assert (here.degraded == whole.degraded[1::2]).all()
         assert (here.clean == whole.clean[1::2]).all()
+
+
+def test_pictures_in_shared_memory_are_a_list_of_them() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((4, 7), (9, 2), (1, 1))]
+    shared = SharedPictures(pictures)
+    assert len(shared) == 3
+    for one, other in zip(pictures, shared, strict=True):
+        assert (one == other).all()
+    assert (shared[-1] == pictures[-1]).all()
+    assert [picture.shape for picture in shared[1:]] == [(9, 2, 3), (1, 1, 3)]
+    with pytest.raises(IndexError):
+        shared[3]
 
 
 @needs_accelerate
