@@ -149,10 +149,11 @@ PRESETS = {
     "tiny": Architecture(widths=(16, 32), blocks=(1, 2)),
 }
 """`small` and `fine` ship, at about the same cost, `fine` working on the pixels themselves; `deep` is
-`fine` with more blocks, and can begin with its weights; `broad` has half as many multiply-adds again as
-`fine`, in widths that are whole vectors of a processor; `enlarge2` and `enlarge4` are for pictures enlarged 2
-and 4 times: folded, such a picture is the small one again, and the heads make `fold`^2 pixels of each (Shi et
-al. 2016, sub-pixel convolution); `base` is the 30-60M configuration; `tiny` is for tests."""
+`fine` with more blocks, `large` that with wider levels, and both can begin with its weights; `broad` has half
+as many multiply-adds again as `fine`, in widths that are whole vectors of a processor; `enlarge2` and
+`enlarge4` are for pictures enlarged 2 and 4 times: folded, such a picture is the small one again, and the
+heads make `fold`^2 pixels of each (Shi et al. 2016, sub-pixel convolution); `base` is the 30-60M
+configuration; `tiny` is for tests."""
 
 
 class _Builder:

@@ -60,9 +60,9 @@ def grown(
         begun: those that the larger network was begun with. It keeps them where it is new.
         shape: that of the larger network.
     """
-    before = {node.name: node for node in build_graph(former).nodes}
+    before, now = ({node.name: node for node in build_graph(one).nodes} for one in (former, shape))
     result = {name: tensor.clone() for name, tensor in begun.items()}
-    for node in build_graph(shape).nodes:
+    for node in now.values():
         key = parameter_key(node)
         kernel, bias, table = f"convs.{key}.weight", f"convs.{key}.bias", f"position_bias.{key}"
         if node.name not in before:
@@ -76,13 +76,15 @@ def grown(
                 if result[bias].shape == weights[bias].shape:
                     result[bias] = weights[bias]
                 continue
-            rows = _channels(before[node.name], shape, former)
-            columns = _channels(before[before[node.name].inputs[0]], shape, former)
+            source = before[node.name].inputs[0]
+            rows, columns = (
+                _channels(before[name], now[name], former, shape) for name in (node.name, source)
+            )
             result[kernel][rows] = 0  # what is new among the inputs is not read
             result[kernel][rows[:, None], columns] = weights[kernel]
             result[bias][rows] = weights[bias]
             if node.name.endswith(".qkv"):
-                _keep_scores(result[kernel], result[bias], before[node.name], shape, former)
+                _keep_scores(result[kernel], result[bias], before[node.name].channels // 3, former, shape)
     return result
 
 
@@ -90,27 +92,23 @@ def _at_the_pixels(node: Node) -> bool:
     return node.name in ("stem", "residual.head", "interval.head")
 
 
-def _channels(node: Node, shape: Architecture, former: Architecture) -> Tensor:
+def _channels(before: Node, now: Node, former: Architecture, shape: Architecture) -> Tensor:
     """Where the channels of a former node are in the larger network: the first ones, of attention the first
     heads, and of each head the first channels."""
-    attends = node.operation is Operation.ATTENTION or node.name.endswith(".qkv")
-    if not attends:
-        return torch.arange(node.channels)
-    parts = 3 if node.name.endswith(".qkv") else 1
-    width = node.channels // parts
-    level = former.widths.index(width)
-    heads = torch.arange(width // former.head_channels)[:, None] * shape.head_channels
-    inside = (heads + torch.arange(former.head_channels)).reshape(-1)
-    return (torch.arange(parts)[:, None] * shape.widths[level] + inside).reshape(-1)
+    if not (before.operation is Operation.ATTENTION or before.name.endswith(".qkv")):
+        return torch.arange(before.channels)
+    parts = 3 if before.name.endswith(".qkv") else 1
+    part = torch.arange(parts)[:, None, None] * (now.channels // parts)
+    head = torch.arange(before.channels // parts // former.head_channels)[:, None] * shape.head_channels
+    return (part + head + torch.arange(former.head_channels)).reshape(-1)
 
 
-def _keep_scores(kernel: Tensor, bias: Tensor, node: Node, shape: Architecture, former: Architecture) -> None:
-    """Leaves the scores of the former heads as they were: with the query as much larger as the root of a
-    head's channels, which scores are divided by, and without the keys' new channels."""
-    width = shape.widths[former.widths.index(node.channels // 3)]
-    heads = node.channels // 3 // former.head_channels
-    of_former_heads = torch.arange(heads * shape.head_channels)
-    new = of_former_heads % shape.head_channels >= former.head_channels
+def _keep_scores(kernel: Tensor, bias: Tensor, width: int, former: Architecture, shape: Architecture) -> None:
+    """Leaves the scores of the former heads, of `width` channels together, as they were: with the query as
+    much larger as the root of a head's channels, which scores are divided by, and without the keys' new
+    channels."""
+    query = torch.arange(width // former.head_channels * shape.head_channels)
+    new = query[query % shape.head_channels >= former.head_channels]
     for values in (kernel, bias):
-        values[of_former_heads] *= (shape.head_channels / former.head_channels) ** 0.5
-        values[width + of_former_heads[new]] = 0
+        values[query] *= (shape.head_channels / former.head_channels) ** 0.5
+        values[len(values) // 3 + new] = 0

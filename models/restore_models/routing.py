@@ -65,15 +65,15 @@ COMPRESSED_FROM = 15_000
 COMPRESSED_LIMIT = 9000
 """`NOISE_LIMIT` for compressed images, whose remains of texture are seen as noise."""
 
-SOFT_AFTER = 550
+SOFT_AFTER = 400
 """Blur, in thousandths of a pixel, from which on the model without noise restores again what the blind one
 has restored: as it sees it in that."""
 
 SOFT_PER_LEVEL = 15
 """By how much `SOFT_AFTER` is higher for each 8-bit level of noise: what was noisier is smoother after."""
 
-SOFT_TILES: int | None = None
-"""How many tiles of the sample say how soft it is, those with the most detail; None: all (decision 22)."""
+SOFT_TILES: int | None = 2
+"""How many tiles of the sample say how soft it is, those with the most detail; None: all (decision 23)."""
 
 ALONE_COMPRESSION = 1000
 """Loss of JPEG quality, in thousandths of a point, from which on noise is not alone: see `Rule.alone`."""

@@ -41,7 +41,7 @@ __all__ = [
 
 DEFAULT_MODEL = "blind-fine-1"
 """For every kind of damage."""
-QUIET_MODEL = "quiet-fine-2"
+QUIET_MODEL = "quiet-fine-3"
 """For images without noise: compressed, reduced, soft; see `routing`."""
 NOISE_MODEL = "noise-fine-1"
 """For noise and nothing else, in colour."""

@@ -18,9 +18,19 @@ RELEASES = sorted(folder.name for folder in GOLDENS.iterdir())
 
 
 def test_there_are_releases() -> None:
-    assert {"0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "0.9.0", "0.10.0"} <= set(
-        RELEASES
-    )
+    assert {
+        "0.1.0",
+        "0.2.0",
+        "0.3.0",
+        "0.4.0",
+        "0.5.0",
+        "0.6.0",
+        "0.7.0",
+        "0.8.0",
+        "0.9.0",
+        "0.10.0",
+        "0.11.0",
+    } <= set(RELEASES)
 
 
 @pytest.mark.parametrize("release", RELEASES)

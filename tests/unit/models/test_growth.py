@@ -21,6 +21,7 @@ LARGER = {
     "deeper": {"blocks": (2, 3, 4)},
     "wider": {"widths": (12, 24, 40)},
     "deeper heads": {"widths": (8, 24, 48), "head_channels": 12},
+    "two levels alike": {"widths": (8, 32, 32)},
     "all of it": {"widths": (16, 32, 64), "blocks": (2, 2, 3), "head_channels": 16},
 }
 
