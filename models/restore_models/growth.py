@@ -63,7 +63,7 @@ def grown(
     before, now = ({node.name: node for node in build_graph(one).nodes} for one in (former, shape))
     result = {name: tensor.clone() for name, tensor in begun.items()}
     for node in now.values():
-        key = parameter_key(node)
+        key = parameter_key(node.name)
         kernel, bias, table = f"convs.{key}.weight", f"convs.{key}.bias", f"position_bias.{key}"
         if node.name not in before:
             for name in (kernel, bias):

@@ -83,9 +83,11 @@ class RestorationNet(nn.Module):
         for node in self.graph.nodes:
             channels[node.name] = node.channels
             if node.operation is Operation.CONV:
-                self.convs[parameter_key(node)] = _conv(node, channels[node.inputs[0]], rng, residual_scale)
+                self.convs[parameter_key(node.name)] = _conv(
+                    node, channels[node.inputs[0]], rng, residual_scale
+                )
             elif node.operation is Operation.ATTENTION:
-                self.position_bias[parameter_key(node)] = nn.Parameter(
+                self.position_bias[parameter_key(node.name)] = nn.Parameter(
                     torch.zeros((2 * node.window - 1) ** 2, node.heads)
                 )
 
@@ -107,7 +109,7 @@ class RestorationNet(nn.Module):
         """One operation on its inputs."""
         match node.operation:
             case Operation.CONV:
-                result = self.convs[parameter_key(node)](inputs[0])
+                result = self.convs[parameter_key(node.name)](inputs[0])
                 return functional.relu(result) if node.relu else result
             case Operation.ADD:
                 return inputs[0] + inputs[1]
@@ -116,7 +118,7 @@ class RestorationNet(nn.Module):
             case Operation.UNFOLD:
                 return functional.pixel_shuffle(inputs[0], node.block)
             case Operation.ATTENTION:
-                return _attention(node, inputs[0], self.position_bias[parameter_key(node)])
+                return _attention(node, inputs[0], self.position_bias[parameter_key(node.name)])
             case Operation.INPUT | Operation.OUTPUT:
                 return inputs[0]
 
@@ -126,9 +128,9 @@ def last_readers(graph: Graph) -> dict[str, str]:
     return {source: node.name for node in graph.nodes for source in node.inputs}
 
 
-def parameter_key(node: Node) -> str:
-    """The name of a node's parameters: module names may not hold a full stop."""
-    return node.name.replace(".", "_")
+def parameter_key(name: str) -> str:
+    """What the parameters of a node of this name are called: module names may not hold a full stop."""
+    return name.replace(".", "_")
 
 
 _LAST_OF_BRANCH = (".conv2", ".project", ".mlp2")
@@ -137,7 +139,7 @@ _LAST_OF_BRANCH = (".conv2", ".project", ".mlp2")
 
 def is_last_of_branch(parameter: str) -> bool:
     """Whether a parameter, by its name, is of the last convolution of a residual branch."""
-    return parameter.rpartition(".")[0].endswith(tuple(end.replace(".", "_") for end in _LAST_OF_BRANCH))
+    return parameter.rpartition(".")[0].endswith(tuple(map(parameter_key, _LAST_OF_BRANCH)))
 
 
 def _conv(node: Node, sources: int, rng: np.random.Generator, residual_scale: float) -> nn.Conv2d:

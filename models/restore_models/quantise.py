@@ -22,7 +22,7 @@ from torch import Tensor
 
 from restore_manifests.errors import ModelError
 from restore_models.architecture import Node, Operation
-from restore_models.network import RestorationNet
+from restore_models.network import RestorationNet, parameter_key
 from restore_models.program import SCORE_STEPS, Instruction, Op, Program, certificate, exp_table
 from restore_models.weight_rounding import InputSums, Made, Moments, round_weights, weight_exponents
 
@@ -94,7 +94,7 @@ class _Exporter:
         return outputs
 
     def _parameters(self, node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        conv = self.network.convs[node.name.replace(".", "_")]
+        conv = self.network.convs[parameter_key(node.name)]
         weight, bias = conv.weight, conv.bias
         if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
             raise ModelError(f"The network has no weights for {node.name!r}.")
@@ -224,7 +224,7 @@ class _Exporter:
         query, key, value = (self.made[name] for name in names)
         exponent = _best_exponent(self.samples[node.name], -_BOUND, _BOUND)
         exponent = min(exponent, _PROBABILITY_BITS + value.exponent)
-        table = self.network.position_bias[node.name.replace(".", "_")].detach().cpu().double().numpy()
+        table = self.network.position_bias[parameter_key(node.name)].detach().cpu().double().numpy()
         self.tensors[f"{node.name}.position"] = np.rint(table * SCORE_STEPS).astype(np.int16)
         shifts = (query.exponent + key.exponent - _SCORE_BITS, _PROBABILITY_BITS + value.exponent - exponent)
         self.instructions.append(

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from restore_models.architecture import Operation
-from restore_models.network import RestorationNet, relative_positions, window_mask
+from restore_models.network import RestorationNet, parameter_key, relative_positions, window_mask
 from restore_models.program import EXP_STEPS, PROBABILITY_ONE, SCORE_STEPS, Instruction, Op, Program
 from restore_models.quantise import quantise_network
 from restore_models.torch_executor import join_windows, split_windows
@@ -87,7 +87,7 @@ class QuantisedNetwork:
             case Op.UNFOLD:
                 return functional.pixel_shuffle(sources[0], step.block)
             case Op.ATTENTION:
-                table = self._network.position_bias[step.name.replace(".", "_")]
+                table = self._network.position_bias[parameter_key(step.name)]
                 query, key, value = sources
                 return _attention(step, query, key, value, table)
 
@@ -112,7 +112,7 @@ class QuantisedNetwork:
         return weight[rows] * scale, bias[rows] * scale
 
     def _kernel(self, name: str) -> tuple[Tensor, Tensor]:
-        conv = self._network.convs[name.replace(".", "_")]
+        conv = self._network.convs[parameter_key(name)]
         weight, bias = conv.weight, conv.bias
         assert isinstance(weight, Tensor)  # noqa: S101 -- for the type checker
         assert isinstance(bias, Tensor)  # noqa: S101

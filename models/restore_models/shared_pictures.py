@@ -14,10 +14,7 @@ __all__ = ["SharedPictures"]
 
 
 class SharedPictures(Sequence[NDArray[np.uint8]]):
-    """A list of uint8 pictures, (height, width, 3), that is handed to another process without being copied.
-
-    A process that is started with copies waits for each to be read before the next one can start.
-    """
+    """A list of uint8 pictures, (height, width, 3), of which other processes are handed no copies."""
 
     def __init__(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
         self._shapes = [picture.shape for picture in pictures]

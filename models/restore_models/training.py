@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,8 @@ def train_restoration(
     metrics = _latest_metrics(trainer.log)
     for batch in upcoming(source, share, trainer.step, config.steps, workers=config.workers):
         trainer.calibrate(calibration)
-        trainer.advance(batch)
+        with _fastest_kernels():
+            trainer.advance(batch)
         if log is None:
             continue
         step, done = trainer.step, trainer.step == config.steps
@@ -149,6 +151,18 @@ def train_restoration(
         metrics = metrics or trainer.evaluate(cases)
     processes.close()
     return TrainingResult(latest, trainer.step, metrics if processes.main else {})
+
+
+@contextmanager
+def _fastest_kernels() -> Iterator[None]:
+    """Lets a GPU try which convolutions are fastest: patches have one size. Only here: the setting is the
+    process's, and exact runs that follow in it should find the usual one."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _check_fonts(checkpoint: Checkpoint, present: list[dict[str, str]]) -> None:

@@ -108,14 +108,6 @@ def test_network_with_more_blocks_begins_as_the_same_function(
     save_checkpoint(lacking, replace(part, tensors=fewer))
     with pytest.raises(ModelError, match="another architecture"):
         train_restoration(config, data=photographs, out=tmp_path / "none", resume=False, start=lacking)
-    # and the blocks that were added can learn: what goes into their last convolutions is not zero
-    added = {name: p for name, p in deep.named_parameters() if name.startswith("convs.encoder0_2_")}
-    assert added["convs.encoder0_2_conv1.weight"].abs().max() > 0
-    for blocks in ((1, 1), (0, 3), (1, 2, 2)):
-        widths = (16, 32, 64)[: len(blocks)]
-        monkeypatch.setitem(PRESETS, "deep", replace(tiny, blocks=blocks, widths=widths))
-        with pytest.raises(ModelError, match="another architecture"):
-            train_restoration(config, data=photographs, out=tmp_path / "none", resume=False, start=average)
 
 
 @pytest.mark.parametrize("term", ["ssim_weight", "frequency_weight"])
@@ -270,6 +262,28 @@ def test_a_run_that_diverges_is_stopped(times: float, bad: bool) -> None:
     assert trainer.step > 105 or not bad
     assert stopped.value.hint is not None
     assert "learning_rate below 0.001," in stopped.value.hint
+
+
+def test_a_resumed_run_remembers_what_gradients_were() -> None:
+    trainer, other = (Trainer(CONFIG, PRESETS["tiny"], Processes()) for _ in range(2))
+    trainer.usual_norm, trainer.least_norm = 20.0, 1.0
+    other.resume(trainer.checkpoint({}))
+    assert (other.usual_norm, other.least_norm) == (20.0, 1.0)
+
+
+def test_kernels_are_tried_out_in_steps_only(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting is the process's, in which exact runs may follow."""
+    seen: list[bool] = []
+    real = Trainer.advance
+    monkeypatch.setattr(
+        Trainer, "advance", lambda *given: (seen.append(torch.backends.cudnn.benchmark), real(*given))[1]
+    )
+    config = CONFIG.model_copy(update={"steps": 2})
+    train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+    assert seen == [True, True]
+    assert not torch.backends.cudnn.benchmark
 
 
 def test_running_folder_is_not_overwritten(photographs: Path, tmp_path: Path) -> None:

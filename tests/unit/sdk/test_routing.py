@@ -339,7 +339,7 @@ def test_a_record_from_before_softness_counted_is_judged_by_its_noise(
     )
 
 
-@pytest.mark.parametrize(("dropped", "asked"), [((), 3), (("soft_tiles",), None)])
+@pytest.mark.parametrize(("dropped", "asked"), [((), 2), (("soft_tiles",), None)])
 def test_a_record_says_how_many_tiles_were_asked_or_all_were(
     run: Callable[..., Restoration],
     tmp_path: Path,
@@ -350,14 +350,13 @@ def test_a_record_says_how_many_tiles_were_asked_or_all_were(
     seen: list[int | None] = []
     real = routing.blur_after_in
     monkeypatch.setattr(routing, "blur_after_in", lambda *given: (seen.append(given[2]), real(*given))[1])
-    monkeypatch.setattr(routing, "SOFT_TILES", 3)
     done = run(1.0, says_blurred=2.0)
-    assert seen == [3]
+    assert seen == [2]
     body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
     kept = {name: said for name, said in body.plan[0].parameters.items() if name not in dropped}
     route = body.plan[0].model_copy(update={"parameters": kept})
     found = recompute(body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result)
-    assert (seen, found.contradicted) == ([3, asked], ())
+    assert (seen, found.contradicted) == ([2, asked], ())
 
 
 def test_a_plan_restores_twice_in_one_size_only_by_a_rule_that_may_say_so(
