@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from restore_manifests.errors import UsageError
+from restore_models.compression_constraint import in_agreement
 from restore_models.degradations import FloatImage
 from restore_models.evaluation_images import Image8, Item
 from restore_models.program import made_for_scale
@@ -97,10 +98,11 @@ class ProgramSubject:
         self.scale = made_for_scale(executor.program) or 1
 
     def restore(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        return restore_pixels(self.executor, pixels).pixels
+        restored = restore_pixels(self.executor, pixels).pixels
+        return restored if self.scale != 1 else in_agreement(pixels, restored)
 
     def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
-        return self.restore(enlarge(small, factor))
+        return restore_pixels(self.executor, enlarge(small, factor)).pixels
 
     def restore_unclipped(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         rgb = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image

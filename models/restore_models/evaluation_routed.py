@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_models.cascade import Cascade
+from restore_models.compression_constraint import in_agreement
 from restore_models.evaluation_protocol import ProgramSubject
 from restore_models.program import made_for_scale
 from restore_models.restorer import Executor, restore_pixels
@@ -69,7 +70,9 @@ class RoutedSubject:
         """How many pictures each model has restored, or each pair of models, one after the other."""
 
     def restore(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        return self.cascade(pixels).restore(pixels).pixels
+        cascade = self.cascade(pixels)
+        restored = cascade.restore(pixels).pixels
+        return restored if cascade.small is not None else in_agreement(pixels, restored)
 
     def enlarge(self, small: NDArray[Any], factor: int) -> NDArray[Any]:
         return self.cascade(small, factor).restore(small).pixels

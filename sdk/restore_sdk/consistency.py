@@ -45,35 +45,6 @@ _LEAST_REDUCTION = 1.5
 _BAND = 256
 """Rows of the source worked on at a time, a multiple of 8: memory does not grow with the image."""
 
-# 8192 times the orthonormal DCT-II of length 8, rounded: c4 of the first row, then c1 to c7.
-_C1, _C2, _C3, _C4, _C5, _C6, _C7 = 4017, 3784, 3406, 2896, 2276, 1567, 799
-_DCT = np.array(
-    [
-        [_C4, _C4, _C4, _C4, _C4, _C4, _C4, _C4],
-        [_C1, _C3, _C5, _C7, -_C7, -_C5, -_C3, -_C1],
-        [_C2, _C6, -_C6, -_C2, -_C2, -_C6, _C6, _C2],
-        [_C3, -_C7, -_C1, -_C5, _C5, _C1, _C7, -_C3],
-        [_C4, -_C4, -_C4, _C4, _C4, -_C4, -_C4, _C4],
-        [_C5, -_C1, _C7, _C3, -_C3, -_C7, _C1, -_C5],
-        [_C6, -_C2, _C2, -_C6, -_C6, _C2, -_C2, _C6],
-        [_C7, -_C5, _C3, -_C1, _C1, -_C3, _C5, -_C7],
-    ],
-    np.int64,
-)
-_QUANTISATION = np.array(
-    [
-        [16, 11, 10, 16, 24, 40, 51, 61],
-        [12, 12, 14, 19, 26, 58, 60, 55],
-        [14, 13, 16, 24, 40, 57, 69, 56],
-        [14, 17, 22, 29, 51, 87, 80, 62],
-        [18, 22, 37, 56, 68, 109, 103, 77],
-        [24, 35, 55, 64, 81, 104, 113, 92],
-        [49, 64, 78, 87, 103, 121, 120, 101],
-        [72, 92, 95, 98, 112, 100, 103, 99],
-    ],
-    np.int64,
-)
-
 
 @dataclass(frozen=True)
 class Consistency:
@@ -254,19 +225,21 @@ def _blurred(image: Integers, hundredths: int) -> Integers:
 
 def _allowance(degradation: Mapping[str, Degradation]) -> Integers:
     """Half a quantisation step of each coefficient, in units of luma."""
+    from restore_models.compression_grid import steps_of  # noqa: PLC0415 -- the models room is loaded only for a run
+
     quality = round(degradation["jpeg_quality"].value) if "jpeg_quality" in degradation else 100
     quality = min(100, max(1, quality))
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    steps = np.clip((_QUANTISATION * scale + 50) // 100, 1, 255)
-    return steps * _LEVEL // 2
+    return steps_of(quality) * _LEVEL // 2
 
 
 def _remainder(residual: Integers, allowance: Integers) -> Integers:
     """(blocks, 8, 8): DCT coefficients of a residual, brought towards zero by the allowance."""
+    from restore_models.block_transform import DCT_13  # noqa: PLC0415 -- as above
+
     height, width = residual.shape
     padded = np.pad(residual, [(0, -height % 8), (0, -width % 8)])
     rows, columns = (size // 8 for size in padded.shape)
     blocks = padded.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
-    coefficients = (_DCT @ blocks @ _DCT.T + (1 << 25)) >> 26
+    coefficients = (DCT_13 @ blocks @ DCT_13.T + (1 << 25)) >> 26
     kept: Integers = np.sign(coefficients) * np.maximum(np.abs(coefficients) - allowance, 0)
     return kept

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from restore_manifests.errors import ManifestError, UndecidableError
 from restore_manifests.pixels import pixels_sha256
 from restore_manifests.schema import Step, TraceStep
-from restore_sdk import route_step
+from restore_sdk import compression_step, route_step
 from restore_sdk.confidence import planned_calibration
 from restore_sdk.external_step import run_external
 
 if TYPE_CHECKING:
     from restore_models.calibration import Calibration
     from restore_models.cascade import EarlierInterval
+    from restore_models.compression_constraint import Agreement
     from restore_models.external import ExternalModel
     from restore_models.restorer import Executor
     from restore_models.routing import Seen
@@ -54,6 +55,8 @@ class Executed:
     """What a routing step found."""
     calibration: Calibration | None = None
     """What the intervals of the confidence map were scaled by; classes are those of `estimates`."""
+    agreement: Agreement | None = None
+    """With the compression of the source, where the plan asked for it."""
 
     @property
     def samples(self) -> NDArray[Any]:
@@ -134,6 +137,7 @@ class _Run:
         self._estimates: dict[str, int] = {}
         self._confidence: NDArray[np.uint8] | None = None
         self._calibration: Calibration | None = None
+        self._agreement: Agreement | None = None
         self._restored = False
         self._may_restore_twice = False
         self._operations = {
@@ -142,6 +146,7 @@ class _Run:
             "enlarge": self._enlarge,
             "restore": self._restore,
             "restore_external": self._restore_external,
+            compression_step.AGREE: self._agree,
         }
 
     def follow(self, plan: list[Step]) -> Executed:
@@ -169,6 +174,7 @@ class _Run:
             trace,
             self._seen,
             self._calibration,
+            self._agreement,
         )
 
     def _route(self, step: Step) -> None:
@@ -251,6 +257,12 @@ class _Run:
         self._pixels = run_external(step, model, self._pixels, self._progress)
         self._alpha = None if self._alpha is None else enlarge(self._alpha, model.scale)
         self._restored = True
+
+    def _agree(self, step: Step) -> None:
+        if not self._restored or self._small is not None or self._confidence is None or self._factor != 1:
+            raise ManifestError("The plan has a step for compressed pictures where restore never plans one.")
+        self._agreement = compression_step.agree(step, self._evidence, self._pixels)
+        self._pixels = self._agreement.pixels
 
     def _check_first(self) -> None:
         if self._restored:

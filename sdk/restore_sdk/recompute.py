@@ -11,6 +11,7 @@ import numpy as np
 from restore_manifests.errors import RestoreError, UndecidableError
 from restore_manifests.pixels import decode_png, pixels_sha256
 from restore_manifests.record import Recomputation
+from restore_sdk.compression_step import compression_problem
 from restore_sdk.confidence import (
     CHECKER,
     calibration_doubts,
@@ -100,6 +101,8 @@ def _contradicted(
     if body.maps.edit and body.maps.edit.statistics != statistics:
         yield "the statistics of its edit map are others"
     if (problem := _confidence_problem(body, executed, reasons)) is not None:
+        yield problem
+    if (problem := compression_problem(body, evidence.pixels, executed.agreement)) is not None:
         yield problem
     if body.result.consistency is not None:  # earlier records do not state it
         again = measure_consistency(evidence.pixels, executed.pixels, degradation)

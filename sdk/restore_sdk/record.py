@@ -35,6 +35,7 @@ from restore_manifests.schema import (
     recorded_name,
 )
 from restore_manifests.signing import seal_files, sign_sealed
+from restore_sdk.compression_step import agreement_finding
 from restore_sdk.confidence import calibration_finding, confidence_guarantee, confidence_method
 from restore_sdk.consistency import measure_consistency
 from restore_sdk.evidence import Evidence
@@ -142,6 +143,7 @@ def make_record(
         findings=[
             *_findings(job, evidence, reasons),
             *([calibrated] if calibrated else []),
+            *agreement_finding(plan, executed.agreement),
             *([consistency.finding()] if consistency else []),
         ],
         label=job.model.label,

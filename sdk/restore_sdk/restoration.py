@@ -12,6 +12,7 @@ from restore_manifests.errors import ModelError, UndecidableError, UsageError
 from restore_manifests.keys import load_identity
 from restore_manifests.schema import Degradation, Request, Step
 from restore_sdk.bundle_names import BUNDLE_SUFFIXES
+from restore_sdk.compression_step import with_agreement
 from restore_sdk.confidence import calibration_doubts
 from restore_sdk.estimates import abstentions
 from restore_sdk.evidence import Evidence, open_evidence
@@ -232,7 +233,7 @@ def _compute(call: _Call, opened: _Opened, say: Progress) -> _Computed:
     evidence, name = opened.evidence, opened.path.name
     say(f"restoring {name}", 0.05)
     job = call.job(evidence)
-    plan = job.model.plan(job.request)
+    plan = with_agreement(job.model.plan(job.request), evidence.pixels)
     executed = execute(
         plan,
         evidence.pixels,
