@@ -1,6 +1,6 @@
 """Where the limits of the route belong: what each way to restore gains, by damage and by what is seen.
 
-    python benchmarks/route_limits.py --images DIR [--scale 1] [--most 8] [--grey]
+    python benchmarks/route_limits.py --images DIR [--scale 1] [--most 8] [--grey] [--one-view]
 
 The middle of each picture (clean, evenly chosen among those there are) is reduced where `--scale` enlarges,
 gets Gaussian noise and JPEG compression as an 8-bit file holds them, or is blurred, or blurred and noisy, is
@@ -8,8 +8,10 @@ cut beside the grid of blocks, and is restored in every way that `restore_models
 chooses among: by the blind or the quiet model or by both in turn or by that for noise alone, or, enlarged,
 by the model for the scale alone and after either of the two. Gains are in dB over what was shown, enlarged
 bicubically where it is. With `--grey` all is done with the luma of the pictures, as it happens to files with
-one channel, and the models for grey pictures are among the ways. Beside the shipped rule stand the same with
-other limits, and the best way for every single picture, which no rule can beat. Prints one JSON document.
+one channel, and the models for grey pictures are among the ways. With `--one-view` those that look at small
+pictures in eight views, which takes eight times as long, are left out. Beside the shipped rule stand the
+same with other limits, and the best way for every single picture, which no rule can beat. Prints one JSON
+document.
 """
 
 from __future__ import annotations
@@ -68,14 +70,22 @@ class Case:
     gains: dict[Choice, float]
 
 
-def rule_for(scale: int, *, grey: bool) -> AnyRule:
+def without_grey(rule: Rule) -> Rule:
+    """The rule without the models for grey pictures."""
+    none = dict.fromkeys(("for_grey", "for_grey_small", "for_grey_compressed", "for_grey_compressed_small"))
+    return replace(rule, for_grey_soft=None, **none)
+
+
+def rule_for(scale: int, *, grey: bool, one_view: bool = False) -> AnyRule:
     """The shipped rule without the models that are not for pictures of that kind."""
     rule = shipped_rule(scale)
     if not isinstance(rule, Rule):
         return rule
+    if one_view:
+        rule = replace(rule, alone_small=None, for_grey_small=None, for_grey_compressed_small=None)
     if grey:
         return replace(rule, alone=None, alone_small=None)
-    return replace(rule, for_grey=None, for_grey_small=None)
+    return without_grey(rule)
 
 
 def ways(rule: AnyRule, scale: int, runners: dict[str, TorchRunner]) -> Ways:
@@ -141,6 +151,10 @@ def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
             "compressed_from": {str(n): replace(rule, compressed_from=n) for n in LIMITS},
             "alone_compression": {
                 str(n): replace(rule, alone_compression=n) for n in (LIMITS if rule.alone is not None else ())
+            },
+            "for_grey_compressed_noise": {
+                str(n): replace(rule, for_grey_compressed_noise=n)
+                for n in (LIMITS if rule.for_grey_compressed is not None else ())
             },
             "soft_after, soft_per_level": {
                 f"{s}, {n}": replace(rule, soft_after=s, soft_per_level=n)
@@ -209,11 +223,12 @@ def main() -> int:
     parser.add_argument("--scale", type=int, choices=FACTORS, default=1)
     parser.add_argument("--most", type=int, default=8, help="how many of them")
     parser.add_argument("--grey", action="store_true", help="the luma of the photographs")
+    parser.add_argument("--one-view", action="store_true", help="no models that look in eight views")
     parser.add_argument("--side", type=int, default=264, help="of the middle that is taken, in pixels")
     given = parser.parse_args()
     pictures = [image for _, image in read_images(given.images) if image.ndim == 3]
     pictures = [luma8(image) for image in pictures] if given.grey else pictures
-    rule = rule_for(given.scale, grey=given.grey)
+    rule = rule_for(given.scale, grey=given.grey, one_view=given.one_view)
     runners = {name: TorchRunner(open_model(name, Path("none"))[1]) for name in rule.models()}
     all_ways = ways(rule, given.scale, runners)
     cases: list[Case] = []

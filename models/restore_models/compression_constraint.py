@@ -3,9 +3,9 @@
 A compressed picture says of each coefficient which step it was rounded to: before that it lay within half a
 step. Networks leave these intervals here and there, and where they do they err. Here each coefficient of the
 result's luma is brought back to within `REACH` of what the source says (projection onto a narrow quantisation
-constraint set: Park and Kim, IEEE Transactions on Circuits and Systems for Video Technology 9, 1999), and
-nothing else is changed. What was noisy before it was compressed, or compressed twice, is another matter: its
-restoration has to leave the intervals. It leaves more of them, so that it is told by that, and left alone.
+constraint set: Park and Kim, IEEE Transactions on Image Processing 8, 1999), and nothing else is changed.
+What was noisy before it was compressed, or compressed twice, is another matter: its restoration has to leave
+the intervals. It leaves more of them, so that it is told by that, and left alone.
 """
 
 from __future__ import annotations

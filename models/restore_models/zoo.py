@@ -23,9 +23,11 @@ __all__ = [
     "DEFAULT_MODEL",
     "ENLARGING_MODELS",
     "EXTERNAL_SUFFIXES",
+    "GREY_JPEG_MODEL",
     "GREY_MODEL",
     "NOISE_MODEL",
     "QUIET_MODEL",
+    "SMALL_GREY_JPEG_MODEL",
     "SMALL_GREY_MODEL",
     "SMALL_NOISE_MODEL",
     "ModelFile",
@@ -50,6 +52,10 @@ SMALL_NOISE_MODEL: str | None = "noise-fine-2"
 GREY_MODEL: str | None = "grey-fine-1"
 """For grey images, whatever their damage."""
 SMALL_GREY_MODEL: str | None = "grey-fine-2"
+"""The same in eight views, for images that are not large."""
+GREY_JPEG_MODEL: str | None = None
+"""For grey images that were compressed, and have little noise."""
+SMALL_GREY_JPEG_MODEL: str | None = None
 """The same in eight views, for images that are not large."""
 ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}
 """By scale, for images without noise that `restore run --scale` has enlarged."""

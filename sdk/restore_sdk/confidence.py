@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from restore_manifests.canonical import canonical_bytes, sha256_hex
 from restore_manifests.errors import UndecidableError
 from restore_manifests.schema import Finding, Step
+from restore_sdk.compression_step import AGREE
 from restore_sdk.route_step import restores_twice
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ _SUMMED = (
     "of the first enlarged by repeating its values."
 )
 _SUMMED_IN_ONE_SIZE = " Two networks restored, one after the other: the interval is the sum of both."
+_AGREED = (
+    " The intervals stay where the network put them; the result was brought to agree with the compression of "
+    "its source afterwards."
+)
 NO_GUARANTEE = "None: the quantiles were learned, not calibrated on independent images."
 _PARAMETER = "calibration_sha256"
 _QUANTITIES = {
@@ -136,6 +141,8 @@ def confidence_method(
     end = ""
     if restores_twice(plan):
         end = _SUMMED if any(step.operation == "enlarge" for step in plan) else _SUMMED_IN_ONE_SIZE
+    if any(step.operation == AGREE for step in plan):
+        end += _AGREED
     if scale is None:
         return CONFIDENCE_METHOD + end
     return (

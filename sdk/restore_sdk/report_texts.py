@@ -81,6 +81,14 @@ OPERATIONS = {
         "arithmetic the trained network is a program of whole-number operations, so that every machine "
         "computes the same pixels."
     ),
+    "agree_with_compression": (
+        "agree_with_compression: the pixels of the source show that it was compressed as JPEG [11]: of every "
+        "block of 8 x 8 pixels the coefficients of luma lie near whole steps, and before they were rounded "
+        "they lay within half a step of these. Where the result leaves that, it is brought back to within "
+        "the part of a step that the plan states (projection onto a narrow quantisation constraint set "
+        "[12]), unless so many coefficients leave it that the picture must have been noisy, soft or "
+        "compressed before; a finding says which. It is computed in whole numbers."
+    ),
     "restore_external": (
         "restore_external: a neural network made by others, of the architecture and the file that the step "
         "names, on overlapping tiles that are blended linearly. It computes in floating point, so its result "
@@ -120,4 +128,7 @@ REFERENCES = (
     "[9] Coalition for Content Provenance and Authenticity. Technical Specification 2.2, 2025.",
     "[10] R. Timofte, R. Rothe, L. Van Gool. Seven ways to improve example-based single image super "
     "resolution. CVPR 2016.",
+    "[11] ITU-T Recommendation T.81. Digital compression and coding of continuous-tone still images, 1992.",
+    "[12] S. H. Park, D. S. Kim. Theory of projection onto the narrow quantization constraint set and its "
+    "application. IEEE Transactions on Image Processing 8 (1999) 1361.",
 )

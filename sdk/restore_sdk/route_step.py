@@ -7,7 +7,9 @@ what is soft and noisy is restored twice in one size; steps of earlier records h
 0.9 a third model restores what is noisy and nothing else, and may have a fourth for small pictures; steps of
 earlier records name neither. Since 0.10 there are one or two for grey pictures; steps of earlier records name
 none, and such pictures are judged by their damage. Since 0.11 a step may say that only the
-tiles with the most detail, and how many, are asked for the softness; where it does not, all are.
+tiles with the most detail, and how many, are asked for the softness; where it does not, all are. Since 0.13
+there are one or two for grey pictures that were compressed; where a step names none, those for grey pictures
+restore them too.
 """
 
 from __future__ import annotations
@@ -51,6 +53,12 @@ _OF_SMALL = ("alone_small", "alone_pixels")
 _FOR_GREY = "for_grey"
 _OF_SMALL_GREY = ("for_grey_small", "for_grey_pixels")
 _FOR_GREY_SOFT = "for_grey_soft_thousandths"
+_SINCE_0_13 = (
+    "for_grey_compressed",
+    "for_grey_compressed_noise_thousandths",
+    "for_grey_compressed_small",
+)
+_GREY_COMPRESSED, _GREY_NOISE, _SMALL_GREY_COMPRESSED = _SINCE_0_13
 
 
 def make_route_step(
@@ -103,6 +111,10 @@ def make_route_step(
             _PIXELS: seen.pixels,
             **dict(zip(_OF_SMALL_GREY, (rule.for_grey_small, rule.for_grey_pixels), strict=True)),
         }
+    if rule.for_grey_compressed is not None:
+        alone |= {_GREY_COMPRESSED: rule.for_grey_compressed, _GREY_NOISE: rule.for_grey_compressed_noise}
+        if rule.for_grey_compressed_small is not None:
+            alone[_SMALL_GREY_COMPRESSED] = rule.for_grey_compressed_small
     return Step(
         operation=ROUTE,
         parameters={
@@ -263,9 +275,20 @@ def _with_grey(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
         if type(soft) is not int:
             return None
         rule = replace(rule, for_grey_soft=soft)
-    if route.keys().isdisjoint(_OF_SMALL_GREY):
-        return rule
-    small, pixels = (route.get(name) for name in _OF_SMALL_GREY)
-    if not isinstance(small, str) or type(pixels) is not int:
+    if not route.keys().isdisjoint(_OF_SMALL_GREY):
+        small, pixels = (route.get(name) for name in _OF_SMALL_GREY)
+        if not isinstance(small, str) or type(pixels) is not int:
+            return None
+        rule = replace(rule, for_grey_small=small, for_grey_pixels=pixels)
+    return rule if route.keys().isdisjoint(_SINCE_0_13) else _with_compressed_grey(rule, route)
+
+
+def _with_compressed_grey(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
+    """As `_with_grey`, of those that were compressed."""
+    model, noise, small = (route.get(name) for name in _SINCE_0_13)
+    if not isinstance(model, str) or type(noise) is not int:
         return None
-    return replace(rule, for_grey_small=small, for_grey_pixels=pixels)
+    rule = replace(rule, for_grey_compressed=model, for_grey_compressed_noise=noise)
+    if _SMALL_GREY_COMPRESSED not in route:
+        return rule
+    return replace(rule, for_grey_compressed_small=small) if isinstance(small, str) else None

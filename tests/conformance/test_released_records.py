@@ -30,6 +30,7 @@ def test_there_are_releases() -> None:
         "0.9.0",
         "0.10.0",
         "0.11.0",
+        "0.12.0",
     } <= set(RELEASES)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -64,8 +65,22 @@ def test_limits_of_pictures_in_their_size(script: ModuleType) -> None:
     assert found["compressed_from"]["0"] == 0.5
 
 
+def test_limits_of_compressed_grey_pictures(script: ModuleType) -> None:
+    grey = replace(SMALL, for_grey="grey", for_grey_compressed="jpeg", for_grey_compressed_noise=2000)
+    seen = Seen(3000, 40_000, grey=True)
+    case = script.Case(3, 40, 0.0, seen, {Choice("grey"): 1.0, Choice("jpeg"): 0.5})
+    found = script.summary([case], grey)
+    assert found["rule"] == 1.0
+    assert found["for_grey_compressed_noise"]["3000"] == 1.0
+    assert found["for_grey_compressed_noise"]["4000"] == 0.5
+    assert script.summary([case], replace(grey, for_grey_compressed=None))["for_grey_compressed_noise"] == {}
+
+
 @pytest.mark.skipif(not any(model["shipped"] for model in list_models()), reason="no weights are shipped")
-@pytest.mark.parametrize(("scale", "ways", "options"), [(1, 5, []), (1, 5, ["--grey"]), (4, 3, [])])
+@pytest.mark.parametrize(
+    ("scale", "ways", "options"),
+    [(1, 5, []), (1, 7, ["--grey"]), (1, 5, ["--grey", "--one-view"]), (4, 3, [])],
+)
 def test_it_restores_in_every_way(
     script: ModuleType,
     tmp_path: Path,

@@ -124,6 +124,29 @@ def test_grey_images_that_are_only_soft_go_to_the_quiet_model(seen: Seen, asked:
 
 
 @pytest.mark.parametrize(
+    ("seen", "compressed"),
+    [
+        (Seen(6999, 12_000), True),
+        (Seen(7000, 12_000), False),
+        (Seen(6999, 11_999), False),
+        (Seen(0, 90_000, blur=9000), True),
+    ],
+)
+def test_compressed_grey_images_have_models_of_their_own(seen: Seen, compressed: bool) -> None:
+    former = Rule("noisy", "quiet", 2000, 12_000, 9000, for_grey="grey", for_grey_pixels=50)
+    former = replace(former, for_grey_small="small grey")
+    any_size = replace(former, for_grey_compressed="jpeg", for_grey_compressed_noise=7000)
+    rule = replace(any_size, for_grey_compressed_small="small jpeg")
+    small, large = (replace(seen, grey=True, pixels=pixels) for pixels in (50, 51))
+    assert rule.choose(small) == (Choice("small jpeg") if compressed else former.choose(small))
+    assert rule.choose(large) == (Choice("jpeg") if compressed else former.choose(large))
+    assert any_size.choose(small) == (Choice("jpeg") if compressed else Choice("small grey"))
+    assert rule.choose(seen) == former.choose(seen)
+    assert replace(rule, for_grey=None).choose(small) == replace(former, for_grey=None).choose(small)
+    assert rule.models() == ("noisy", "quiet", "grey", "small grey", "jpeg", "small jpeg")
+
+
+@pytest.mark.parametrize(
     ("seen", "small"),
     [
         *((Seen(0, 0), None), (Seen(499, 999, 299, 199), None)),
@@ -190,7 +213,8 @@ def test_the_shipped_models_are_for_what_the_rules_give_them(tmp_path: Path) -> 
         programs = {name: zoo.open_model(name, tmp_path)[1] for name in rule.models()}
         made_for = {name: made_for_scale(program) for name, program in programs.items()}
         grey = {name for name, program in programs.items() if made_for_grey(program)}
-        assert grey == ({zoo.GREY_MODEL, zoo.SMALL_GREY_MODEL} - {None} if scale == 1 else set())
+        for_grey = {zoo.GREY_MODEL, zoo.SMALL_GREY_MODEL, zoo.GREY_JPEG_MODEL, zoo.SMALL_GREY_JPEG_MODEL}
+        assert grey == (for_grey - {None} if scale == 1 else set())
         last = rule.enlarged if isinstance(rule, EnlargingRule) else None
         assert isinstance(rule, EnlargingRule) == (scale > 1)
         assert made_for == {name: scale if name == last else None for name in rule.models()}

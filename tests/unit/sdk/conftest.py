@@ -24,6 +24,7 @@ from restore_sdk.restoration import Restoration, restore
 NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 ALONE, SMALL = "tiny-alone", "tiny-alone-small"
 GREY, SMALL_GREY = "tiny-grey", "tiny-grey-small"
+GREY_JPEG, SMALL_GREY_JPEG = "tiny-grey-jpeg", "tiny-grey-jpeg-small"
 
 
 def _install(
@@ -65,6 +66,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
     monkeypatch.setattr(routing, "ALONE_COMPRESSION", 0)
     monkeypatch.setattr(zoo, "GREY_MODEL", GREY)
     monkeypatch.setattr(zoo, "SMALL_GREY_MODEL", SMALL_GREY)
+    monkeypatch.setattr(zoo, "GREY_JPEG_MODEL", GREY_JPEG)
+    monkeypatch.setattr(zoo, "SMALL_GREY_JPEG_MODEL", SMALL_GREY_JPEG)
     monkeypatch.setattr(zoo, "ENLARGING_MODELS", {2: ENLARGES2})
     identity: Identity = create_identity(home, name="Laboratory", passphrase=None, unprotected=True)
     picture = tmp_path / "picture.png"
@@ -80,6 +83,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
         _install(home / "models", SMALL, says_noise=says_noise, seed=4, views=8)
         _install(home / "models", GREY, says_noise=says_noise, seed=5, grey=True)
         _install(home / "models", SMALL_GREY, says_noise=says_noise, seed=5, views=8, grey=True)
+        _install(home / "models", GREY_JPEG, says_noise=says_noise, seed=6, grey=True)
+        _install(home / "models", SMALL_GREY_JPEG, says_noise=says_noise, seed=6, views=8, grey=True)
         return restore(picture, out=tmp_path / "out", identity=identity, force=True, **options)[0]
 
     return restore_it

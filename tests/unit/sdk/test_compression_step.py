@@ -74,6 +74,7 @@ def test_a_compressed_picture_is_brought_to_agree(
     assert finding.message.endswith("all were brought to within 24/64 of a step of what the source says.")
     # The maps: changes against the source, the interval that the network stated.
     assert body.maps.confidence is not None
+    assert body.maps.confidence.method.endswith("to agree with the compression of its source afterwards.")
     restored = decode_png(done.result.read_bytes())
     assert np.array_equal(in_agreement(source.pixels, restored), restored)
 

@@ -22,6 +22,7 @@ from restore_sdk.restoration import Restoration
 NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 ALONE, SMALL = "tiny-alone", "tiny-alone-small"
 GREY, SMALL_GREY = "tiny-grey", "tiny-grey-small"
+GREY_JPEG, SMALL_GREY_JPEG = "tiny-grey-jpeg", "tiny-grey-jpeg-small"
 
 
 def _body(done: Restoration) -> Body:
@@ -214,7 +215,7 @@ def test_a_record_from_before_noise_alone_counted_is_judged_without_it(
         if name not in ("pixels", "grey", "blur_thousandths", "reduction_thousandths")
         and not name.startswith(("alone", "for_grey"))
     }
-    assert len(kept) == len(body.plan[0].parameters) - 12
+    assert len(kept) == len(body.plan[0].parameters) - 15
     route = body.plan[0].model_copy(update={"parameters": kept})
     found = recompute(
         body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result.read_bytes()
@@ -301,12 +302,73 @@ def test_a_grey_picture_that_is_only_soft_goes_to_the_quiet_model(
         assert any(problem in one for one in found.contradicted), (name, value, found)
 
 
+@pytest.mark.parametrize("pixels", [70 * 90, 70 * 90 - 1])
+@pytest.mark.parametrize(
+    ("says", "compressed"),
+    [((0.0, 0.3), True), ((0.0, 0.28), False), ((0.35, 0.3), True), ((0.37, 0.3), False)],
+)
+def test_a_compressed_grey_picture_has_a_model_of_its_own(
+    grey_picture: Callable[..., Restoration],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: tuple[float, float],
+    compressed: bool,
+    pixels: int,
+) -> None:
+    """`says`: noise and compression, of which 25 levels and 50 points are 1."""
+    monkeypatch.setattr(routing, "ALONE_PIXELS", pixels)
+    done = grey_picture(*says)
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    small = pixels == 70 * 90
+    one_of = {True: (GREY_JPEG, SMALL_GREY_JPEG), False: (GREY, SMALL_GREY)}
+    assert body.plan[-1].parameters["model"] == one_of[compressed][small]
+    route = body.plan[0].parameters
+    assert (route["for_grey_compressed"], route["for_grey_compressed_small"]) == one_of[True]
+    assert recompute(body, evidence, result).contradicted == ()
+    other, none = (
+        "its model is not the one that its own rule chooses",
+        "the rule by which its model was chosen is",
+    )
+    changed_limit = 0 if compressed else 10**6
+    for name, value, problem in (
+        ("for_grey_compressed_noise_thousandths", None, none),
+        ("for_grey_compressed_noise_thousandths", 9e3, none),
+        ("for_grey_compressed", 7, none),
+        ("for_grey_compressed_small", None, none),
+        *([("for_grey_compressed_noise_thousandths", changed_limit, other)] if says[1] > 0.29 else []),
+        *(
+            [("for_grey_compressed_small" if small else "for_grey_compressed", "x", other)]
+            if compressed
+            else []
+        ),
+    ):
+        changed = body.plan[0].model_copy(update={"parameters": {**route, name: value}})
+        found = recompute(body.model_copy(update={"plan": [changed, *body.plan[1:]]}), evidence, result)
+        assert any(problem in one for one in found.contradicted), (name, value, found)
+
+
+def test_a_record_from_before_it_is_judged_without_it(
+    grey_picture: Callable[..., Restoration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(zoo, "GREY_JPEG_MODEL", None)
+        before.setattr(zoo, "SMALL_GREY_JPEG_MODEL", None)
+        done = grey_picture(0.0, 0.9)
+    body = _body(done)
+    assert body.plan[-1].parameters["model"] == SMALL_GREY
+    assert not [name for name in body.plan[0].parameters if name.startswith("for_grey_compressed")]
+    evidence = open_evidence(tmp_path / "picture.png")
+    assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
+
+
 def test_a_record_from_before_grey_counted_is_judged_by_its_damage(
     grey_picture: Callable[..., Restoration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
         before.setattr(zoo, "GREY_MODEL", None)
         before.setattr(zoo, "SMALL_GREY_MODEL", None)
+        before.setattr(zoo, "GREY_JPEG_MODEL", None)
+        before.setattr(zoo, "SMALL_GREY_JPEG_MODEL", None)
         done = grey_picture(1.0)
     body = _body(done)
     assert body.plan[-1].parameters["model"] == NOISY

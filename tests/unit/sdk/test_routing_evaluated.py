@@ -17,7 +17,8 @@ from restore_sdk.selftest import selftest
 NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 ALONE, SMALL = "tiny-alone", "tiny-alone-small"
 GREY, SMALL_GREY = "tiny-grey", "tiny-grey-small"
-ALL = (NOISY, QUIET, ALONE, SMALL, GREY, SMALL_GREY, ENLARGES2)
+GREY_JPEG, SMALL_GREY_JPEG = "tiny-grey-jpeg", "tiny-grey-jpeg-small"
+ALL = (NOISY, QUIET, ALONE, SMALL, GREY, SMALL_GREY, GREY_JPEG, SMALL_GREY_JPEG, ENLARGES2)
 
 
 @pytest.mark.parametrize("suite", ["gaussian", "jpeg", "estimate"])
