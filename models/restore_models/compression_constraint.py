@@ -75,7 +75,7 @@ def agreeing(
     told = outside = 0
     pixels = result.copy()
     for band in _bands(source, grid):
-        said = _Said(source[band], grid.steps())
+        said = _Said(source[band], grid.table())
         away = to_coefficients(luma_blocks(result[band])) - said.values
         told += int(said.not_zero.sum())
         outside += int((said.not_zero & (np.abs(away) > said.steps // 2 + _ROUNDING)).sum())
@@ -98,7 +98,7 @@ class _Said:
     """What some rows of a source say of their coefficients."""
 
     def __init__(self, source: NDArray[Any], steps: Integers) -> None:
-        self.steps: Integers = steps * UNIT
+        self.steps: Integers = np.maximum(steps, 1) * UNIT
         decoded = to_coefficients(luma_blocks(source))
         self.values: Integers = (decoded + self.steps // 2) // self.steps * self.steps
         """Whole numbers of steps, in `UNIT`, (rows, columns, 8, 8)."""

@@ -88,9 +88,9 @@ GREY_SOFT = 600
 """Blur, in thousandths of a pixel, from which on the model without noise restores a grey image that has
 neither noise nor compression: that for grey images learned little of blur."""
 
-GREY_COMPRESSED_NOISE = 9000
+GREY_COMPRESSED_NOISE = 4000
 """Noise, in thousandths of a level, below which the model for compressed grey images restores one that has
-lost at least `COMPRESSED_FROM`: compressed texture looks like noise, here as above."""
+lost at least `COMPRESSED_FROM`: the blind one sees less than there is in grey, and some in texture."""
 
 CLEAN_NOISE = 2000
 """With less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged as it is."""

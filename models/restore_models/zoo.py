@@ -53,9 +53,9 @@ GREY_MODEL: str | None = "grey-fine-1"
 """For grey images, whatever their damage."""
 SMALL_GREY_MODEL: str | None = "grey-fine-2"
 """The same in eight views, for images that are not large."""
-GREY_JPEG_MODEL: str | None = None
+GREY_JPEG_MODEL: str | None = "grey-jpeg-1"
 """For grey images that were compressed, and have little noise."""
-SMALL_GREY_JPEG_MODEL: str | None = None
+SMALL_GREY_JPEG_MODEL: str | None = "grey-jpeg-2"
 """The same in eight views, for images that are not large."""
 ENLARGING_MODELS = {2: "enlarge2-2", 4: "enlarge4-4"}
 """By scale, for images without noise that `restore run --scale` has enlarged."""

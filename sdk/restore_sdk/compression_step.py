@@ -26,8 +26,9 @@ CHECKER = "compression"
 _BEFORE = {"route", "restore"}
 _LARGEST = {"quality": 95, "top": 7, "left": 7, "reach_64ths": 32, "most_outside_thousandths": 1000}
 """The parameters, with the largest value of each; the smallest is 0, of the quality 1."""
-_TURNED = "turned"
-"""And one more, true or false."""
+_STEPS = "steps"
+"""And one more: so many whole numbers from 0 to 255."""
+_COUNT = 64
 
 
 def with_agreement(plan: list[Step], pixels: NDArray[Any]) -> list[Step]:
@@ -40,7 +41,7 @@ def with_agreement(plan: list[Step], pixels: NDArray[Any]) -> list[Step]:
     if not alone or plan[-1].parameters.get("arithmetic") != "exact" or (grid := find_grid(pixels)) is None:
         return plan
     values = (grid.quality, grid.top, grid.left, REACH, MOST_OUTSIDE)
-    parameters: dict[str, Any] = {**dict(zip(_LARGEST, values, strict=True)), _TURNED: grid.turned}
+    parameters: dict[str, Any] = {**dict(zip(_LARGEST, values, strict=True)), _STEPS: list(grid.steps)}
     return [*plan, Step(operation=AGREE, parameters=parameters)]
 
 
@@ -102,7 +103,7 @@ def _grid_of(step: Step) -> CompressionGrid:
     from restore_models.compression_grid import CompressionGrid  # noqa: PLC0415 -- for a run only
 
     said = _numbers(step)
-    return CompressionGrid(said["top"], said["left"], said["quality"], step.parameters[_TURNED] is True)
+    return CompressionGrid(said["top"], said["left"], said["quality"], _steps_of(step))
 
 
 def _numbers(step: Step) -> dict[str, int]:
@@ -111,9 +112,17 @@ def _numbers(step: Step) -> dict[str, int]:
     in_range = said.keys() == _LARGEST.keys() and all(
         (name == "quality") <= said[name] <= most for name, most in _LARGEST.items()
     )
-    others = [(name, type(value)) for name, value in step.parameters.items() if name not in said]
-    if not in_range or others != [(_TURNED, bool)]:
+    if not in_range or step.parameters.keys() != {*said, _STEPS} or len(_steps_of(step)) != _COUNT:
         raise ManifestError(
             "The plan has a step for compressed pictures with parameters that it cannot have."
         )
     return said
+
+
+def _steps_of(step: Step) -> tuple[int, ...]:
+    """The steps of luma that a plan states; none, if one of them is no such number."""
+    stated = step.parameters.get(_STEPS)
+    if not isinstance(stated, list):
+        return ()
+    numbers = tuple(one for one in stated if type(one) is int and 0 <= one <= 255)
+    return numbers if len(numbers) == len(stated) else ()

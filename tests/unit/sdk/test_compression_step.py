@@ -16,7 +16,7 @@ from restore_manifests.errors import ManifestError
 from restore_manifests.pixels import decode_png, encode_png, pixels_sha256
 from restore_manifests.schema import Body, Step, parse_manifest
 from restore_models.compression_constraint import MOST_OUTSIDE, REACH, agreeing, in_agreement
-from restore_models.compression_grid import CompressionGrid
+from restore_models.compression_grid import CompressionGrid, steps_of
 from restore_sdk.compression_step import AGREE, CHECKER, agree
 from restore_sdk.evaluation import evaluate
 from restore_sdk.evidence import open_evidence
@@ -59,7 +59,7 @@ def test_a_compressed_picture_is_brought_to_agree(
     done = compressed()
     body = _body(done)
     assert [step.operation for step in body.plan] == ["route", "restore", AGREE]
-    grid = {"quality": 60, "top": 5, "left": 6, "turned": False}
+    grid = {"quality": 60, "top": 5, "left": 6, "steps": steps_of(60).reshape(-1).tolist()}
     limits = {"reach_64ths": REACH, "most_outside_thousandths": MOST_OUTSIDE}
     assert body.plan[-1].parameters == {**grid, **limits}
     assert [step.operation for step in body.trace] == ["route", "restore", AGREE]
@@ -141,7 +141,7 @@ def test_verify_finds_another_compression_and_other_words(
     said = _finding(body).model_copy(update={"message": "All is well."})
     for findings in (others, [*others, said]):
         assert "what it says of the compression of its source is another" in contradicted(findings=findings)
-    for parameters in ({"quality": 50}, {"top": 0}, {"left": 0}, {"turned": True}):
+    for parameters in ({"quality": 50}, {"top": 0}, {"left": 0}, {"steps": [7] * 64}):
         assert "the compression that it sees in its source is another" in contradicted(
             plan=step(**parameters)
         )
@@ -153,12 +153,14 @@ def test_verify_finds_another_compression_and_other_words(
     [
         *({"quality": value} for value in (0, 96, -1, 60.0, "60", True, None)),
         *({"top": 8}, {"left": -1}, {"reach_64ths": 33}, {"most_outside_thousandths": 1001}),
-        *({"turned": 1}, {"turned": 0.0}, {"turned": None}, {"more": 1}, {"more": "x"}),
+        *({"steps": [5] * 63}, {"steps": [5] * 65}, {"steps": 5}, {"steps": None}, {"steps": []}),
+        *({"steps": [5] * 63 + [wrong]} for wrong in (256, -1, 5.0, "5", True, None)),
+        *({"more": 1}, {"more": "x"}),
     ],
 )
 def test_parameters_that_it_cannot_have_are_refused(wrong: dict[str, Any]) -> None:
-    good = {"quality": 60, "top": 5, "left": 6, "turned": False, "reach_64ths": 24}
-    parameters = {**good, "most_outside_thousandths": 100}
+    good = {"quality": 60, "top": 5, "left": 6, "steps": [5] * 64}
+    parameters: dict[str, Any] = {**good, "reach_64ths": 24, "most_outside_thousandths": 100}
     pixels = _compressed()
     assert agree(Step(operation=AGREE, parameters=parameters), pixels, pixels).applied
     with pytest.raises(ManifestError, match="parameters that it cannot have"):

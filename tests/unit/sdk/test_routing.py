@@ -305,7 +305,7 @@ def test_a_grey_picture_that_is_only_soft_goes_to_the_quiet_model(
 @pytest.mark.parametrize("pixels", [70 * 90, 70 * 90 - 1])
 @pytest.mark.parametrize(
     ("says", "compressed"),
-    [((0.0, 0.3), True), ((0.0, 0.28), False), ((0.35, 0.3), True), ((0.37, 0.3), False)],
+    [((0.0, 0.3), True), ((0.0, 0.28), False), ((0.15, 0.3), True), ((0.17, 0.3), False)],
 )
 def test_a_compressed_grey_picture_has_a_model_of_its_own(
     grey_picture: Callable[..., Restoration],
