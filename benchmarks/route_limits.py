@@ -70,12 +70,6 @@ class Case:
     gains: dict[Choice, float]
 
 
-def without_grey(rule: Rule) -> Rule:
-    """The rule without the models for grey pictures."""
-    none = dict.fromkeys(("for_grey", "for_grey_small", "for_grey_compressed", "for_grey_compressed_small"))
-    return replace(rule, for_grey_soft=None, **none)
-
-
 def rule_for(scale: int, *, grey: bool, one_view: bool = False) -> AnyRule:
     """The shipped rule without the models that are not for pictures of that kind."""
     rule = shipped_rule(scale)
@@ -85,7 +79,7 @@ def rule_for(scale: int, *, grey: bool, one_view: bool = False) -> AnyRule:
         rule = replace(rule, alone_small=None, for_grey_small=None, for_grey_compressed_small=None)
     if grey:
         return replace(rule, alone=None, alone_small=None)
-    return without_grey(rule)
+    return rule.without_grey()
 
 
 def ways(rule: AnyRule, scale: int, runners: dict[str, TorchRunner]) -> Ways:

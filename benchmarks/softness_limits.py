@@ -141,14 +141,7 @@ def main() -> int:
     pictures = [image for _, image in read_images(given.images) if image.ndim == 3]
     shipped = shipped_rule()
     assert isinstance(shipped, Rule)  # noqa: S101 -- one for pictures in their size
-    rule = replace(
-        shipped,
-        for_grey=None,
-        for_grey_small=None,
-        for_grey_soft=None,
-        for_grey_compressed=None,
-        for_grey_compressed_small=None,
-    )
+    rule = shipped.without_grey()
     runners: dict[str, Executor] = {
         name: TorchRunner(open_model(name, Path("none"))[1]) for name in (rule.noisy, rule.quiet, NOISE_MODEL)
     }

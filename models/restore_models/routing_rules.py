@@ -5,7 +5,7 @@ Nothing of it loads a model; `restore_models.routing` looks at images and has th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["AnyRule", "Choice", "EnlargingRule", "Rule", "Seen"]
 
@@ -86,6 +86,17 @@ class Rule:
         compressed = (self.for_grey_compressed, self.for_grey_compressed_small)
         others = (self.alone, self.alone_small, self.for_grey, self.for_grey_small, *compressed)
         return self.noisy, self.quiet, *(name for name in others if name is not None)
+
+    def without_grey(self) -> Rule:
+        """The same for images in colour only."""
+        return replace(
+            self,
+            for_grey=None,
+            for_grey_small=None,
+            for_grey_soft=None,
+            for_grey_compressed=None,
+            for_grey_compressed_small=None,
+        )
 
     @property
     def softness(self) -> str | None:

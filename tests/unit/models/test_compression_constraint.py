@@ -219,6 +219,18 @@ def test_afterwards_every_coefficient_is_near_what_the_source_says() -> None:
     assert float((before <= 24 * steps // 64 + 2.5 * UNIT).mean()) < 0.99
 
 
+def test_in_agreement_is_what_agrees_with_the_compression_that_is_found() -> None:
+    source = jpeg(picture(), 60)[2:, 3:]
+    wrong = np.clip(source.astype(int) + np.random.default_rng(0).integers(-5, 6, source.shape), 1, 254)
+    result = wrong.astype(np.uint8)
+    found = find_grid(source)
+    assert found is not None
+    expected = agreeing(source, result, found)
+    assert expected.applied
+    assert not np.array_equal(expected.pixels, result)
+    assert np.array_equal(in_agreement(source, result), expected.pixels)
+
+
 def test_what_the_source_does_not_tell_is_left_alone() -> None:
     source = jpeg(picture(48, 64), 60).copy()
     source[10, 20] = 255

@@ -204,3 +204,24 @@ def test_evaluate_measures_what_run_does(
         error = np.mean((decode_png(done.result.read_bytes()).astype(float) - clean) ** 2)
         assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=0.02)  # another encoder
         assert pixels_sha256(decode_png(done.result.read_bytes())) == done.pixels_sha256
+
+
+@pytest.mark.parametrize(("model", "room"), [(None, "evaluation_routed"), (QUIET, "evaluation_protocol")])
+def test_evaluate_takes_the_step(
+    compressed: Callable[..., Restoration],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str | None,
+    room: str,
+) -> None:
+    images = tmp_path / "clean"
+    images.mkdir()
+    (images / "one.png").write_bytes(encode_png(_compressed(48, 64, 95)))
+
+    def black(_source: np.ndarray, result: np.ndarray) -> np.ndarray:
+        return np.zeros_like(result)
+
+    before = [row["psnr"] for row in evaluate("jpeg", images=images, model=model)["rows"]]
+    monkeypatch.setattr(f"restore_models.{room}.in_agreement", black)
+    after = [row["psnr"] for row in evaluate("jpeg", images=images, model=model)["rows"]]
+    assert max(after) < 15 < min(before)
