@@ -4,10 +4,10 @@
 
 The middle of each picture (192 pixels, in colour or its luma) is compressed: once, by qualities from 10 to
 95, or twice, or after noise or blur. It is restored by one model, and the result is brought to agree with the
-compression that the source shows (`restore_models.compression_constraint`) by several reaches. Says for each
+compression that the source shows (`restore_models.compression_constraint`) by several limits. Says for each
 kind of damage in how many pictures the compression was found, what the model gains on average, in dB, and
-what the agreement adds to that, by the reach and by the share of coefficients outside up to which it is made;
-and the worst that the shipped limits do to a picture. Prints one JSON document.
+what the agreement adds to that, by the limits and by the share of coefficients outside up to which it is
+made; and the worst that the shipped limits do to a picture. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from restore_models.compression_constraint import MOST_OUTSIDE, REACH, agreeing
+from restore_models.compression_constraint import Limits, agreeing
 from restore_models.compression_grid import find_grid
 from restore_models.degradations import FloatImage, blur_kernel, gaussian_noise, jpeg, quantise
 from restore_models.evaluation_images import Image8, luma8, read_images
@@ -31,9 +31,13 @@ from restore_models.evaluation_protocol import as_float, levels_like, quality
 from restore_models.restorer import Executor, TorchRunner, is_grey, restore_pixels
 from restore_models.zoo import GREY_MODEL, QUIET_MODEL, open_model
 
-REACHES = (16, 20, 24, 28, 32)
-"""In 64ths of a step."""
-LIMITS = (20, 50, 80, 100, 150, 200, 1000)
+TRIED = (
+    *(Limits(reach=reach) for reach in (16, 20, 24, 28, 32)),
+    *(Limits(half=half) for half in (0, 6, 24)),
+    *(Limits(least=least) for least in (2, 6, 16)),
+)
+"""But for `most_outside`, which `OUTSIDE` has."""
+OUTSIDE = (20, 50, 80, 100, 150, 200, 1000)
 """Of the coefficients outside, in thousandths."""
 _SIDE = 192
 
@@ -85,8 +89,8 @@ class Case:
     """Of the model, in dB."""
     outside: int
     """Coefficients that are not zero and lie outside, in thousandths."""
-    added: dict[int, float]
-    """What the agreement adds, in dB, by the reach."""
+    added: tuple[float, ...]
+    """What the agreement adds, in dB, by `TRIED`."""
 
 
 def measure(clean: Image8, shown: Image8, executor: Executor) -> Case | None:
@@ -96,9 +100,9 @@ def measure(clean: Image8, shown: Image8, executor: Executor) -> Case | None:
         return None
     restored = restore_pixels(executor, shown).pixels
     before, _, without, _ = quality(clean, restored, shown)
-    made = {reach: agreeing(shown, restored, grid, reach=reach, most_outside=1000) for reach in REACHES}
-    added = {reach: quality(clean, one.pixels, shown)[0] - before for reach, one in made.items()}
-    return Case(before - without, made[REACH].outside, added)
+    made = [agreeing(shown, restored, grid, replace(limits, most_outside=1000)) for limits in TRIED]
+    added = tuple(quality(clean, one.pixels, shown)[0] - before for one in made)
+    return Case(before - without, made[0].outside, added)
 
 
 def summary(cases: Sequence[Case], pictures: int) -> dict[str, Any]:
@@ -106,21 +110,26 @@ def summary(cases: Sequence[Case], pictures: int) -> dict[str, Any]:
     if not cases:
         return {"pictures": pictures, "found": 0}
 
-    def added(reach: int, most: int) -> list[float]:
-        return [case.added[reach] if case.outside <= most else 0.0 for case in cases]
+    def added(limits: Limits, most: int) -> list[float]:
+        at = TRIED.index(limits)
+        return [case.added[at] if case.outside <= most else 0.0 for case in cases]
 
+    usual = Limits()
+    shipped = added(usual, usual.most_outside)
     return {
         "pictures": pictures,
         "found": len(cases),
         "gain": round(float(np.mean([case.gain for case in cases])), 3),
         "outside": sorted(case.outside for case in cases)[len(cases) // 2],
-        "agreeing": sum(case.outside <= MOST_OUTSIDE for case in cases),
-        "added": round(float(np.mean(added(REACH, MOST_OUTSIDE))), 4),
-        "worst": round(min(added(REACH, MOST_OUTSIDE)), 3),
-        "by reach and limit": {
-            f"{reach}/64, {most}": round(float(np.mean(added(reach, most))), 4)
-            for reach in REACHES
-            for most in LIMITS
+        "agreeing": sum(case.outside <= usual.most_outside for case in cases),
+        "added": round(float(np.mean(shipped)), 4),
+        "worst": round(min(shipped), 3),
+        "by limits": {
+            f"{one.reach}/64, half {one.half}, least {one.least}, {most}": round(
+                float(np.mean(added(one, most))), 4
+            )
+            for one in TRIED
+            for most in OUTSIDE
         },
     }
 

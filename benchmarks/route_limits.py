@@ -150,6 +150,10 @@ def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
                 str(n): replace(rule, for_grey_compressed_noise=n)
                 for n in (LIMITS if rule.for_grey_compressed is not None else ())
             },
+            "for_grey_shown": {
+                str(n): replace(rule, for_grey_shown=n)
+                for n in (LIMITS if rule.for_grey_shown is not None else ())
+            },
             "soft_after, soft_per_level": {
                 f"{s}, {n}": replace(rule, soft_after=s, soft_per_level=n)
                 for s in (SOFT_AFTER if rule.soft_after is not None else ())

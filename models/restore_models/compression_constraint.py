@@ -2,8 +2,11 @@
 
 A compressed picture says of each coefficient which step it was rounded to: before that it lay within half a
 step. Networks leave these intervals here and there, and where they do they err. Here each coefficient of the
-result's luma is brought back to within `REACH` of what the source says (projection onto a narrow quantisation
+result's luma is brought back to within a reach of what the source says (projection onto a narrow quantisation
 constraint set: Park and Kim, IEEE Transactions on Image Processing 8, 1999), and nothing else is changed.
+Large coefficients lie anywhere in their intervals with nearly the same chance, and networks err by some
+levels wherever they lie: the shorter the step, the more the middle of the interval knows. So large ones, and
+those that a network makes larger than the source says, are drawn towards it first.
 What was noisy before it was compressed, or compressed twice, is another matter: its restoration has to leave
 the intervals. It leaves more of them, so that it is told by that, and left alone.
 """
@@ -27,15 +30,27 @@ from restore_models.block_transform import (
 )
 from restore_models.compression_grid import CompressionGrid, find_grid, telling_blocks
 
-__all__ = ["MOST_OUTSIDE", "REACH", "Agreement", "agreeing", "in_agreement"]
+__all__ = ["Agreement", "Limits", "agreeing", "in_agreement"]
 
-REACH = 24
-"""How far from what the source says a coefficient may lie, in 64ths of a step; 32 would be all that the
-compression proves."""
 
-MOST_OUTSIDE = 100
-"""How many, in thousandths, of the coefficients that the source says are not zero may lie outside of what the
-compression proves; with more the picture is taken for noisy before it was compressed, or compressed twice."""
+@dataclass(frozen=True)
+class Limits:
+    """How near, and when not at all. The benchmark compression_limits tries others."""
+
+    reach: int = 24
+    """How far from what the source says a coefficient may lie, in 64ths of a step, 0 to 32; 32 would be all
+    that the compression proves."""
+    most_outside: int = 100
+    """How many, in thousandths, of the coefficients that the source says are not zero may lie outside of what
+    the compression proves; with more the picture is taken for noisy before it was compressed, or compressed
+    twice."""
+    half: int = 12
+    """Levels: where a step is as long, large coefficients are drawn half the way to what the source says; a
+    third of the way where it is twice as long. 0: none is."""
+    least: int = 8
+    """Levels: they are drawn where the step is at least as long. Shorter ones are those of fine compression,
+    in which the noise from before it is seen, and must not come back."""
+
 
 _LEAST_STEP = 2
 """Levels; of a shorter step rounding leaves nothing."""
@@ -59,9 +74,7 @@ def agreeing(
     source: NDArray[Any],
     result: NDArray[Any],
     grid: CompressionGrid,
-    *,
-    reach: int = REACH,
-    most_outside: int = MOST_OUTSIDE,
+    limits: Limits | None = None,
 ) -> Agreement:
     """A result in agreement with the compression of its source.
 
@@ -69,9 +82,9 @@ def agreeing(
         source: uint8, (height, width[, 3]), sRGB-encoded.
         result: the same shape and type.
         grid: of the source: see `compression_grid.find_grid`.
-        reach: as `REACH`, 0 to 32.
-        most_outside: as `MOST_OUTSIDE`, 0 to 1000.
+        limits: the usual ones, if None.
     """
+    limits = limits or Limits()
     told = outside = 0
     pixels = result.copy()
     for band in _bands(source, grid):
@@ -79,11 +92,12 @@ def agreeing(
         away = to_coefficients(luma_blocks(result[band])) - said.values
         told += int(said.not_zero.sum())
         outside += int((said.not_zero & (np.abs(away) > said.steps // 2 + _ROUNDING)).sum())
-        most = reach * said.steps // 64
-        change = from_coefficients(np.where(said.tells, np.clip(away, -most, most) - away, 0))
+        most = limits.reach * said.steps // 64
+        nearer = np.clip(said.drawn(away, limits), -most, most)
+        change = from_coefficients(np.where(said.tells, nearer - away, 0))
         _add(pixels[band], change)
     share = 1000 * outside // told if told else 0
-    applied = share <= most_outside
+    applied = share <= limits.most_outside
     return Agreement(pixels if applied else result, share, applied)
 
 
@@ -105,6 +119,13 @@ class _Said:
         self.tells = telling_blocks(source)[:, :, None, None] & (self.steps >= _LEAST_STEP * UNIT)
         """Of which coefficients anything is said."""
         self.not_zero = self.tells & (self.values != 0)
+
+    def drawn(self, away: Integers, limits: Limits) -> Integers:
+        """How far away coefficients are that lay so far from what is said, after large ones and those that
+        are larger than it are drawn towards it."""
+        large = (np.abs(self.values) > self.steps) | (away * self.values > 0)
+        nearer = away * self.steps // (self.steps + limits.half * UNIT)
+        return np.where(self.not_zero & large & (self.steps >= limits.least * UNIT), nearer, away)
 
 
 def _bands(source: NDArray[Any], grid: CompressionGrid) -> Iterator[tuple[slice, slice]]:

@@ -5,11 +5,12 @@ one for images without noise (compressed, reduced, soft), a third for noise and 
 grey images, which both look at small images in eight views, and where an image is to be enlarged, one for
 that scale. Those for enlarged images know clean and sharp ones: what is noisy, compressed or soft is restored
 in its own size first, by one of the first two. The blind network's own estimates, in the image as it came,
-decide: of the noise, and of the compression, because compressed texture looks like noise. What is soft, or
-was made small and large again, the network for images without noise sees better; it is asked where an image
-is to be enlarged, or is grey and has nothing else, and otherwise of what the blind one has restored: what is
-soft then, it restores once more. The estimates are made of whole numbers by exact programs: the decision is
-the same on every machine, is recorded, and is made again by `verify`.
+decide: of the noise, and of the compression, because compressed texture looks like noise. Slight compression
+of grey images it seldom sees; their coefficients tell it. What is soft, or was made small and large again,
+the network for images without noise sees better; it is asked where an image is to be enlarged, or is grey and
+has nothing else, and otherwise of what the blind one has restored: what is soft then, it restores once more.
+The estimates are made of whole numbers by exact programs: the decision is the same on every machine, is
+recorded, and is made again by `verify`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore_models import zoo
+from restore_models.compression_grid import find_grid
 from restore_models.resample import FACTORS
 from restore_models.restorer import Executor, Restored, is_grey, restore_pixels
 from restore_models.routing_rules import AnyRule, Choice, EnlargingRule, Rule, Seen
@@ -37,6 +39,7 @@ __all__ = [
     "COMPRESSED_FROM",
     "COMPRESSED_LIMIT",
     "GREY_COMPRESSED_NOISE",
+    "GREY_SHOWN",
     "GREY_SOFT",
     "NOISE_LIMIT",
     "SOFT_AFTER",
@@ -54,6 +57,7 @@ __all__ = [
     "routed_models",
     "seen_in",
     "shipped_rule",
+    "shown_compression",
     "softness_in_sample",
 ]
 
@@ -91,6 +95,10 @@ neither noise nor compression: that for grey images learned little of blur."""
 GREY_COMPRESSED_NOISE = 4000
 """Noise, in thousandths of a level, below which the model for compressed grey images restores one that has
 lost at least `COMPRESSED_FROM`: the blind one sees less than there is in grey, and some in texture."""
+
+GREY_SHOWN = 8000
+"""Loss of JPEG quality, in thousandths of a point, from which on a grey image counts as compressed if its
+coefficients show it: the blind one seldom sees less than 20 points in grey."""
 
 CLEAN_NOISE = 2000
 """With less noise than this, and less compression than `CLEAN_COMPRESSION`, an image is enlarged as it is."""
@@ -137,6 +145,7 @@ def shipped_rule(scale: int = 1) -> AnyRule:
             for_grey_compressed=zoo.GREY_JPEG_MODEL,
             for_grey_compressed_small=zoo.SMALL_GREY_JPEG_MODEL,
             for_grey_compressed_noise=GREY_COMPRESSED_NOISE,
+            for_grey_shown=GREY_SHOWN,
         )
     if scale not in zoo.ENLARGING_MODELS:
         return rule
@@ -159,6 +168,8 @@ def look(rule: AnyRule, executors: Mapping[str, Executor], pixels: NDArray[Any])
     """
     sample = restored_sample(executors[rule.router], pixels)
     seen = seen_in(sample, pixels)
+    if rule.asks_compression(seen):
+        seen = replace(seen, shown_compression=shown_compression(pixels))
     if rule.softness is not None and rule.asks_blur(seen):
         blur, reduction = softness_in_sample(executors[rule.softness], pixels)
         return replace(seen, blur=blur, reduction=reduction)
@@ -187,6 +198,12 @@ def seen_in(sample: list[Restored], pixels: NDArray[Any]) -> Seen:
     grey = is_grey(pixels)
     size = pixels.shape[0] * pixels.shape[1]
     return Seen(noise * _LEVELS, compression * _POINTS, pixels=size, grey=grey)
+
+
+def shown_compression(pixels: NDArray[Any]) -> int:
+    """`Seen.shown_compression` of an image; 0 where none is found, see `compression_grid.find_grid`."""
+    grid = find_grid(pixels)
+    return 0 if grid is None else 1000 * (100 - grid.quality)
 
 
 def softness_in_sample(executor: Executor, pixels: NDArray[Any]) -> tuple[int, int]:

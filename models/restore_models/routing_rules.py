@@ -27,6 +27,8 @@ class Seen:
     """As `blur`, but of what the blind model has restored, where that is asked; else 0."""
     pixels: int = 0
     """How many the image has, as it came."""
+    shown_compression: int = 0
+    """As `compression`, but as the coefficients show it (`compression_grid`), where that is asked; else 0."""
     grey: bool = False
     """Whether its channels are alike in every pixel, or it has one."""
 
@@ -52,8 +54,9 @@ class Rule:
     `alone_pixels`; where there is none, by `noisy` as well. What is grey is restored by `for_grey`, or by
     `for_grey_small` if it has at most `for_grey_pixels`, but by `quiet` if it is neither noisy nor compressed
     and has at least `for_grey_soft` of blur (None: that is not asked), and by `for_grey_compressed` and
-    `for_grey_compressed_small` likewise if it has lost at least `compressed_from` and has less noise than
-    `for_grey_compressed_noise`; where there is none, as above.
+    `for_grey_compressed_small` likewise if it has lost at least `compressed_from`, or shows that it lost at
+    least `for_grey_shown` (None: that is not asked), and has less noise than `for_grey_compressed_noise`;
+    where there is none, as above.
     """
 
     noisy: str
@@ -75,6 +78,7 @@ class Rule:
     for_grey_compressed: str | None = None
     for_grey_compressed_small: str | None = None
     for_grey_compressed_noise: int = 0
+    for_grey_shown: int | None = None
 
     @property
     def router(self) -> str:
@@ -96,6 +100,7 @@ class Rule:
             for_grey_soft=None,
             for_grey_compressed=None,
             for_grey_compressed_small=None,
+            for_grey_shown=None,
         )
 
     @property
@@ -126,6 +131,16 @@ class Rule:
         may_be_asked = self.for_grey_soft is not None and self._goes_by_grey(seen)
         return may_be_asked and not self.is_noisy(seen) and seen.compression < self.compressed_from
 
+    def asks_compression(self, seen: Seen) -> bool:
+        """Whether an image that looks so is asked for the compression that its coefficients show."""
+        asked = self.for_grey_shown is not None and self.for_grey_compressed is not None
+        return (
+            asked
+            and self._goes_by_grey(seen)
+            and seen.compression < self.compressed_from
+            and seen.noise < self.for_grey_compressed_noise
+        )
+
     def asks_blur_after(self, seen: Seen) -> bool:
         """Whether it is asked for the blur of what `noisy` has restored of such an image."""
         return self.soft_after is not None and self.is_noisy(seen) and not self._goes_by_grey(seen)
@@ -144,7 +159,9 @@ class Rule:
 
     def _is_compressed_grey(self, seen: Seen) -> bool:
         """Whether a grey image has lost by compression, and has little noise."""
-        return seen.compression >= self.compressed_from and seen.noise < self.for_grey_compressed_noise
+        shows = self.for_grey_shown is not None and seen.shown_compression >= self.for_grey_shown
+        compressed = shows or seen.compression >= self.compressed_from
+        return compressed and seen.noise < self.for_grey_compressed_noise
 
     def _is_soft(self, seen: Seen) -> bool:
         """Whether what `noisy` has restored is soft."""
@@ -197,6 +214,10 @@ class EnlargingRule:
 
     def asks_blur_after(self, _seen: Seen) -> bool:
         """As `Rule.asks_blur_after`: never."""
+        return False
+
+    def asks_compression(self, _seen: Seen) -> bool:
+        """As `Rule.asks_compression`: never."""
         return False
 
     def choose(self, seen: Seen) -> Choice:

@@ -1,12 +1,13 @@
 """The step that brings a result to agree with the compression of its source: what it records, and whether
 that holds.
 
-Records of versions before 0.13 have none.
+Records of versions before 0.13 have none; those of 0.13 draw no coefficients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from restore_manifests.errors import ManifestError
@@ -26,6 +27,8 @@ CHECKER = "compression"
 _BEFORE = {"route", "restore"}
 _LARGEST = {"quality": 95, "top": 7, "left": 7, "reach_64ths": 32, "most_outside_thousandths": 1000}
 """The parameters, with the largest value of each; the smallest is 0, of the quality 1."""
+_DRAWING = {"half_way_step": 255, "least_drawn_step": 255}
+"""Likewise; both or none of them, as in records of 0.13."""
 _STEPS = "steps"
 """And one more: so many whole numbers from 0 to 255."""
 _COUNT = 64
@@ -34,14 +37,15 @@ _COUNT = 64
 def with_agreement(plan: list[Step], pixels: NDArray[Any]) -> list[Step]:
     """A plan for upright pixels, uint8 or uint16, (height, width[, 3]), with this step at its end where they
     show a compression and one program restores them, exactly and in their own size."""
-    from restore_models.compression_constraint import MOST_OUTSIDE, REACH  # noqa: PLC0415 -- for a run only
+    from restore_models.compression_constraint import Limits  # noqa: PLC0415 -- for a run only
     from restore_models.compression_grid import find_grid  # noqa: PLC0415
 
     alone = {step.operation for step in plan} <= _BEFORE
     if not alone or plan[-1].parameters.get("arithmetic") != "exact" or (grid := find_grid(pixels)) is None:
         return plan
-    values = (grid.quality, grid.top, grid.left, REACH, MOST_OUTSIDE)
-    parameters: dict[str, Any] = {**dict(zip(_LARGEST, values, strict=True)), _STEPS: list(grid.steps)}
+    values = (grid.quality, grid.top, grid.left, *astuple(Limits()))
+    parameters: dict[str, Any] = dict(zip(_LARGEST | _DRAWING, values, strict=True))
+    parameters[_STEPS] = list(grid.steps)
     return [*plan, Step(operation=AGREE, parameters=parameters)]
 
 
@@ -51,13 +55,18 @@ def agree(step: Step, source: NDArray[Any], result: NDArray[Any]) -> Agreement:
     Raises:
         ManifestError: if its parameters are none, or the pixels are not 8-bit ones.
     """
-    from restore_models.compression_constraint import agreeing  # noqa: PLC0415 -- for a run only
+    from restore_models.compression_constraint import Limits, agreeing  # noqa: PLC0415 -- for a run only
 
     if source.dtype.name != "uint8":
         raise ManifestError("The plan has a step for 8-bit pictures where the source has more bits.")
     said = _numbers(step)
-    reach, most_outside = said["reach_64ths"], said["most_outside_thousandths"]
-    return agreeing(source, result, _grid_of(step), reach=reach, most_outside=most_outside)
+    limits = Limits(
+        reach=said["reach_64ths"],
+        most_outside=said["most_outside_thousandths"],
+        half=said["half_way_step"],
+        least=said["least_drawn_step"],
+    )
+    return agreeing(source, result, _grid_of(step), limits)
 
 
 def agreement_finding(plan: Sequence[Step], agreement: Agreement | None) -> list[Finding]:
@@ -72,7 +81,8 @@ def agreement_finding(plan: Sequence[Step], agreement: Agreement | None) -> list
         "proves"
     )
     if agreement.applied:
-        end = f"; all were brought to within {said['reach_64ths']}/64 of a step of what the source says."
+        end = f"; all were brought to within {said['reach_64ths']}/64 of a step of what the source says"
+        end += ", and large ones drawn towards it." if said["half_way_step"] else "."
     else:
         end = (
             f", more than {said['most_outside_thousandths'] / 10:.1f} %: it was noisy or soft before it was "
@@ -107,16 +117,21 @@ def _grid_of(step: Step) -> CompressionGrid:
 
 
 def _numbers(step: Step) -> dict[str, int]:
-    """The parameters that are numbers. Raises ManifestError if they are others, or beyond their range."""
+    """The parameters that are numbers; 0 for those that records of 0.13 have not.
+
+    Raises:
+        ManifestError: if they are others, or beyond their range.
+    """
     said = {name: value for name, value in step.parameters.items() if type(value) is int}
-    in_range = said.keys() == _LARGEST.keys() and all(
-        (name == "quality") <= said[name] <= most for name, most in _LARGEST.items()
+    largest = _LARGEST | _DRAWING
+    in_range = said.keys() in (_LARGEST.keys(), largest.keys()) and all(
+        (name == "quality") <= value <= largest[name] for name, value in said.items()
     )
     if not in_range or step.parameters.keys() != {*said, _STEPS} or len(_steps_of(step)) != _COUNT:
         raise ManifestError(
             "The plan has a step for compressed pictures with parameters that it cannot have."
         )
-    return said
+    return dict.fromkeys(_DRAWING, 0) | said
 
 
 def _steps_of(step: Step) -> tuple[int, ...]:

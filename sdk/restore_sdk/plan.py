@@ -182,6 +182,7 @@ class _Run:
             blur_after_in,
             restored_sample,
             seen_in,
+            shown_compression,
             softness_in_sample,
         )
 
@@ -191,6 +192,9 @@ class _Run:
         if self._seen is None:
             sample = restored_sample(self._executor(step), self._pixels)
             self._seen = seen_in(sample, self._pixels)
+            if route_step.asks_compression(step, self._seen):
+                shown = shown_compression(self._pixels)
+                self._seen = replace(self._seen, shown_compression=shown)
             if (look := route_step.second_look(step, self._seen)) is not None:
                 blur, reduction = softness_in_sample(self._executor(look), self._pixels)
                 self._seen = replace(self._seen, blur=blur, reduction=reduction)

@@ -86,8 +86,10 @@ OPERATIONS = {
         "block of 8 x 8 pixels the coefficients of luma lie near whole steps, and before they were rounded "
         "they lay within half a step of these. Where the result leaves that, it is brought back to within "
         "the part of a step that the plan states (projection onto a narrow quantisation constraint set "
-        "[12]), unless so many coefficients leave it that the picture must have been noisy, soft or "
-        "compressed before; a finding says which. It is computed in whole numbers."
+        "[12]). Where the plan has a half_way_step, large coefficients are drawn towards the whole step "
+        "first: the shorter the step, the more. Neither is done if so many coefficients leave their "
+        "intervals that the picture must have been noisy, soft or compressed before; a finding says which. "
+        "It is computed in whole numbers."
     ),
     "restore_external": (
         "restore_external: a neural network made by others, of the architecture and the file that the step "

@@ -9,7 +9,8 @@ earlier records name neither. Since 0.10 there are one or two for grey pictures;
 none, and such pictures are judged by their damage. Since 0.11 a step may say that only the
 tiles with the most detail, and how many, are asked for the softness; where it does not, all are. Since 0.13
 there are one or two for grey pictures that were compressed; where a step names none, those for grey pictures
-restore them too.
+restore them too. Since 0.14 what such a picture's coefficients show of its compression may count as well;
+where a step has no limit for that, they are not asked.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RESTORE_SMALL",
     "ROUTE",
+    "asks_compression",
     "look_after",
     "make_route_step",
     "may_restore_twice",
@@ -59,6 +61,7 @@ _SINCE_0_13 = (
     "for_grey_compressed_small",
 )
 _GREY_COMPRESSED, _GREY_NOISE, _SMALL_GREY_COMPRESSED = _SINCE_0_13
+_GREY_SHOWN, _SHOWN = "for_grey_shown_thousandths", "shown_compression_thousandths"
 
 
 def make_route_step(
@@ -115,6 +118,8 @@ def make_route_step(
         alone |= {_GREY_COMPRESSED: rule.for_grey_compressed, _GREY_NOISE: rule.for_grey_compressed_noise}
         if rule.for_grey_compressed_small is not None:
             alone[_SMALL_GREY_COMPRESSED] = rule.for_grey_compressed_small
+        if rule.for_grey_shown is not None:
+            alone |= {_GREY_SHOWN: rule.for_grey_shown, _SHOWN: seen.shown_compression}
     return Step(
         operation=ROUTE,
         parameters={
@@ -139,6 +144,12 @@ def second_look(step: Step, seen: Seen) -> Step | None:
     not asked. `seen` is what the sample looks like."""
     rule = _stated_rule(step.parameters)
     return _below(step) if rule is not None and rule.asks_blur(seen) else None
+
+
+def asks_compression(step: Step, seen: Seen) -> bool:
+    """Whether the coefficients of the source are asked for its compression; `seen` is as above."""
+    rule = _stated_rule(step.parameters)
+    return rule is not None and rule.asks_compression(seen)
 
 
 def look_after(step: Step, seen: Seen) -> Step | None:
@@ -187,6 +198,8 @@ def routing_problem(body: Body, seen: Seen | None) -> str | None:
         problem = "the noise by which its model was chosen is another"
     elif _states_compression(route) and seen.compression != route.get("compression_thousandths"):
         problem = "the compression by which its model was chosen is another"
+    elif _GREY_SHOWN in route and seen.shown_compression != route.get(_SHOWN):
+        problem = "the compression that its coefficients show is another"
     elif route.get(_PIXELS, seen.pixels) != seen.pixels:
         problem = "the size by which its model was chosen is another"
     elif route.get(_GREY, seen.grey) is not seen.grey:
@@ -289,6 +302,11 @@ def _with_compressed_grey(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
     if not isinstance(model, str) or type(noise) is not int:
         return None
     rule = replace(rule, for_grey_compressed=model, for_grey_compressed_noise=noise)
+    if _GREY_SHOWN in route:
+        shown = route[_GREY_SHOWN]
+        if type(shown) is not int:
+            return None
+        rule = replace(rule, for_grey_shown=shown)
     if _SMALL_GREY_COMPRESSED not in route:
         return rule
     return replace(rule, for_grey_compressed_small=small) if isinstance(small, str) else None

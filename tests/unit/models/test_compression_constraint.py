@@ -17,8 +17,13 @@ from scipy.ndimage import gaussian_filter
 
 from restore_models import block_transform, compression_constraint
 from restore_models.block_transform import UNIT, from_coefficients, luma_blocks, to_coefficients
-from restore_models.compression_constraint import agreeing, in_agreement
+from restore_models.compression_constraint import Limits, agreeing, in_agreement
 from restore_models.compression_grid import CompressionGrid, find_grid, steps_of, telling_blocks
+
+ALL = Limits(most_outside=1000)
+"""Whatever the result."""
+PROVEN = Limits(reach=32, most_outside=1000, half=0)
+"""No nearer than the compression proves."""
 
 
 def picture(height: int = 192, width: int = 256, *, seed: int = 0, grey: bool = False) -> np.ndarray:
@@ -75,11 +80,20 @@ def test_every_machine_must_find_these_numbers() -> None:
     y, x = np.mgrid[:64, :72]
     image = np.dstack([(x * y) % 200 + 20, (7 * x + 3 * y) % 200 + 20, (x ^ y) % 200 + 20]).astype(np.uint8)
     source = np.roll(image, 1, 0)
-    done = agreeing(source, image, grid_of(3, 5, 40, turned=True), most_outside=1000)
-    assert (done.outside, int(done.pixels.astype(np.int64).sum()), done.pixels[30, 40].tolist()) == GOLDEN
+    grid = grid_of(3, 5, 40, turned=True)
+    for limits, expected in GOLDEN:
+        done = agreeing(source, image, grid, limits)
+        assert (
+            done.outside,
+            int(done.pixels.astype(np.int64).sum()),
+            done.pixels[30, 40].tolist(),
+        ) == expected
 
 
-GOLDEN = (684, 1341292, [33, 203, 87])
+GOLDEN = (
+    (Limits(most_outside=1000, half=0), (684, 1341292, [33, 203, 87])),  # as 0.13 had it
+    (Limits(most_outside=1000), (684, 1341219, [33, 203, 87])),
+)
 
 
 @pytest.mark.parametrize("quality", [5, 10, 20, 40, 60, 75, 85, 92, 95])
@@ -194,7 +208,7 @@ def test_what_is_proven_only_makes_a_result_better(seed: int, quality: int, erro
         source + np.random.default_rng(seed).normal(0, error, clean.shape[:2])[(...,) + (None,) * (not grey)]
     )
     result = np.clip(np.rint(wrong), 0, 255).astype(np.uint8)
-    done = agreeing(source, result, grid_of(0, 0, quality), reach=32, most_outside=1000)
+    done = agreeing(source, result, grid_of(0, 0, quality), PROVEN)
 
     def far(image: np.ndarray) -> float:
         return float(np.linalg.norm(luma_blocks(image) - luma_blocks(clean))) / UNIT
@@ -206,7 +220,7 @@ def test_afterwards_every_coefficient_is_near_what_the_source_says() -> None:
     source = jpeg(picture(), 60)
     result = np.clip(source.astype(int) + np.random.default_rng(0).integers(-9, 10, source.shape), 1, 254)
     grid = grid_of(0, 0, 60)
-    done = agreeing(source, result.astype(np.uint8), grid, most_outside=1000)
+    done = agreeing(source, result.astype(np.uint8), grid, ALL)
     assert done.applied
     steps = grid.table() * UNIT
     away = np.abs(to_coefficients(luma_blocks(done.pixels)) - to_coefficients(luma_blocks(source)))
@@ -217,6 +231,29 @@ def test_afterwards_every_coefficient_is_near_what_the_source_says() -> None:
         to_coefficients(luma_blocks(result.astype(np.uint8))) - to_coefficients(luma_blocks(source))
     )
     assert float((before <= 24 * steps // 64 + 2.5 * UNIT).mean()) < 0.99
+
+
+def test_large_coefficients_are_drawn_towards_what_the_source_says() -> None:
+    source = jpeg(picture(grey=True), 60)
+    grid = grid_of(0, 0, 60)
+    steps = grid.table() * UNIT
+    said = np.rint(to_coefficients(luma_blocks(source)) / steps)
+    noise = np.random.default_rng(0).integers(-3, 4, source.shape)
+    result = np.clip(source.astype(int) + noise, 1, 254).astype(np.uint8)
+    away = to_coefficients(luma_blocks(result)) - said * steps
+    kept = agreeing(source, result, grid, replace(ALL, half=0, reach=32))
+    drawn = agreeing(source, result, grid, replace(ALL, half=12, least=10, reach=32))
+    left = (to_coefficients(luma_blocks(drawn.pixels)) - said * steps) / np.where(away == 0, 1, away)
+    inside = (np.abs(away) > 2 * UNIT) & (np.abs(away) < steps // 2)
+    large = (np.abs(said) >= 2) | (said * away > 0)
+    long = np.broadcast_to(steps >= 10 * UNIT, said.shape)
+    for step in np.unique(grid.table()):
+        chosen = inside & (grid.table() == step)
+        for which, share in ((large & long, step / (step + 12)), (~large | ~long, 1.0)):
+            if (chosen & which & (said != 0)).sum() > 200:
+                assert np.median(left[chosen & which & (said != 0)]) == pytest.approx(share, abs=0.08)
+    assert np.median(left[inside & (said == 0)]) == pytest.approx(1, abs=0.02)
+    assert not np.array_equal(kept.pixels, drawn.pixels)
 
 
 def test_in_agreement_is_what_agrees_with_the_compression_that_is_found() -> None:
@@ -235,7 +272,7 @@ def test_what_the_source_does_not_tell_is_left_alone() -> None:
     source = jpeg(picture(48, 64), 60).copy()
     source[10, 20] = 255
     result = np.clip(source.astype(int) + 30, 0, 255).astype(np.uint8)
-    done = agreeing(source[3:, 2:], result[3:, 2:], grid_of(5, 6, 60), most_outside=1000)
+    done = agreeing(source[3:, 2:], result[3:, 2:], grid_of(5, 6, 60), ALL)
     changed = (done.pixels != result[3:, 2:]).any(axis=2)
     assert changed.any()
     assert not changed[:5].any()  # above the grid, and left of it
@@ -254,16 +291,16 @@ def test_a_result_that_is_of_another_mind_is_left_as_it_is() -> None:
     assert not done.applied
     assert done.pixels is clean
     assert in_agreement(source, clean) is clean
-    assert not np.array_equal(agreeing(source, clean, grid, most_outside=1000).pixels, clean)
+    assert not np.array_equal(agreeing(source, clean, grid, ALL).pixels, clean)
 
 
 def test_a_picture_may_be_larger_than_what_is_worked_on_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     source = jpeg(picture(grey=True), 50)
     result = np.roll(source, 1, 1)
     grid = grid_of(1, 3, 50)
-    whole = agreeing(source, result, grid, most_outside=1000)
+    whole = agreeing(source, result, grid, ALL)
     monkeypatch.setattr(compression_constraint, "_BAND", 3)
-    parts = agreeing(source, result, grid, most_outside=1000)
+    parts = agreeing(source, result, grid, ALL)
     assert (parts.outside, parts.pixels.tobytes()) == (whole.outside, whole.pixels.tobytes())
 
 

@@ -26,14 +26,15 @@ def script(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
 
 def test_only_what_is_within_a_limit_adds_anything(script: ModuleType) -> None:
     cases = [
-        script.Case(1.0, 30, dict.fromkeys(script.REACHES, 0.4)),
-        script.Case(2.0, 170, dict.fromkeys(script.REACHES, -0.8)),
+        script.Case(1.0, 30, (0.4,) * len(script.TRIED)),
+        script.Case(2.0, 170, (-0.8,) * len(script.TRIED)),
     ]
     found = script.summary(cases, 3)
     assert (found["pictures"], found["found"], found["gain"], found["agreeing"]) == (3, 2, 1.5, 1)
     assert (found["added"], found["worst"]) == (0.2, 0.0)
-    by = found["by reach and limit"]
-    assert [by[f"24/64, {most}"] for most in (20, 50, 150, 200, 1000)] == [0.0, 0.2, 0.2, -0.2, -0.2]
+    by = found["by limits"]
+    shipped = [by[f"24/64, half 12, least 8, {most}"] for most in (20, 50, 150, 200, 1000)]
+    assert shipped == [0.0, 0.2, 0.2, -0.2, -0.2]
     assert script.summary([], 3) == {"pictures": 3, "found": 0}
 
 

@@ -73,7 +73,11 @@ def test_limits_of_compressed_grey_pictures(script: ModuleType) -> None:
     assert found["rule"] == 1.0
     assert found["for_grey_compressed_noise"]["3000"] == 1.0
     assert found["for_grey_compressed_noise"]["4000"] == 0.5
+    assert found["for_grey_shown"] == {}
     assert script.summary([case], replace(grey, for_grey_compressed=None))["for_grey_compressed_noise"] == {}
+    shows = replace(case, seen=Seen(1000, 0, shown_compression=5000, grey=True))
+    found = script.summary([shows], replace(grey, for_grey_shown=6000))
+    assert (found["rule"], found["for_grey_shown"]["4000"]) == (1.0, 0.5)
 
 
 @pytest.mark.skipif(not any(model["shipped"] for model in list_models()), reason="no weights are shipped")

@@ -147,6 +147,34 @@ def test_compressed_grey_images_have_models_of_their_own(seen: Seen, compressed:
 
 
 @pytest.mark.parametrize(
+    ("seen", "asked", "compressed"),
+    [
+        (Seen(0, 0, shown_compression=8000, grey=True), True, True),
+        (Seen(6999, 11_999, shown_compression=8000, grey=True), True, True),
+        (Seen(0, 0, shown_compression=7999, grey=True), True, False),
+        (Seen(7000, 0, shown_compression=90_000, grey=True), False, False),
+        (Seen(0, 12_000, grey=True), False, True),
+        (Seen(0, 0, shown_compression=90_000), False, False),
+        (Seen(0, 0, blur=600, shown_compression=8000, grey=True), True, False),  # that is for the quiet one
+    ],
+)
+def test_compression_that_its_coefficients_show_counts(seen: Seen, asked: bool, compressed: bool) -> None:
+    former = Rule("noisy", "quiet", 2000, 12_000, 9000, for_grey="grey", for_grey_soft=600)
+    former = replace(former, for_grey_compressed="jpeg", for_grey_compressed_noise=7000)
+    rule = replace(former, for_grey_shown=8000)
+    assert rule.asks_compression(seen) is asked
+    assert rule.choose(seen) == (Choice("jpeg") if compressed else former.choose(seen))
+    assert not former.asks_compression(seen)
+    without = replace(rule, for_grey_compressed=None)
+    assert (without.asks_compression(seen), without.choose(seen)) == (
+        False,
+        replace(former, for_grey_compressed=None).choose(seen),
+    )
+    assert not rule.without_grey().asks_compression(seen)
+    assert not EnlargingRule(rule, "enlarged", 0, 0, 0, 0).asks_compression(seen)
+
+
+@pytest.mark.parametrize(
     ("seen", "small"),
     [
         *((Seen(0, 0), None), (Seen(499, 999, 299, 199), None)),
@@ -198,6 +226,14 @@ def test_how_soft_an_image_is_is_asked_where_it_is_to_be_enlarged(
     soft_grey = replace(first, limit=200, for_grey="grey", for_grey_soft=1, compressed_from=200)
     assert look(soft_grey, executors, pixels) == replace(seen, blur=1200)
     assert asked == ["noisy", "quiet"]
+    asked.clear()
+    shown = replace(soft_grey, for_grey_soft=None, for_grey_compressed="jpeg", for_grey_compressed_noise=176)
+    shown = replace(shown, for_grey_shown=1)
+    monkeypatch.setattr(routing, "find_grid", lambda _pixels: SimpleNamespace(quality=83))
+    assert look(shown, executors, pixels) == replace(seen, shown_compression=17_000)
+    assert look(replace(shown, for_grey_compressed_noise=175), executors, pixels) == seen
+    monkeypatch.setattr(routing, "find_grid", lambda _pixels: None)
+    assert look(shown, executors, pixels) == seen
     asked.clear()
     quiet_enough = replace(first, soft_after=0, limit=200, compressed_limit=200)
     assert look(quiet_enough, executors, pixels) == seen

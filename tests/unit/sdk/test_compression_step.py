@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from restore_manifests.errors import ManifestError
 from restore_manifests.pixels import decode_png, encode_png, pixels_sha256
 from restore_manifests.schema import Body, Step, parse_manifest
-from restore_models.compression_constraint import MOST_OUTSIDE, REACH, agreeing, in_agreement
+from restore_models.compression_constraint import Limits, agreeing
 from restore_models.compression_grid import CompressionGrid, steps_of
 from restore_sdk.compression_step import AGREE, CHECKER, agree
 from restore_sdk.evaluation import evaluate
@@ -60,7 +60,7 @@ def test_a_compressed_picture_is_brought_to_agree(
     body = _body(done)
     assert [step.operation for step in body.plan] == ["route", "restore", AGREE]
     grid = {"quality": 60, "top": 5, "left": 6, "steps": steps_of(60).reshape(-1).tolist()}
-    limits = {"reach_64ths": REACH, "most_outside_thousandths": MOST_OUTSIDE}
+    limits = {"reach_64ths": 24, "most_outside_thousandths": 100, "half_way_step": 12, "least_drawn_step": 8}
     assert body.plan[-1].parameters == {**grid, **limits}
     assert [step.operation for step in body.trace] == ["route", "restore", AGREE]
     assert body.trace[2].input_sha256 != body.trace[2].output_sha256 == body.result.pixels_sha256
@@ -71,26 +71,27 @@ def test_a_compressed_picture_is_brought_to_agree(
     assert finding.severity == "info"
     assert finding.details["applied"] is True
     assert "JPEG of quality 60" in finding.message
-    assert finding.message.endswith("all were brought to within 24/64 of a step of what the source says.")
+    assert "all were brought to within 24/64 of a step of what the source says, and large" in finding.message
     # The maps: changes against the source, the interval that the network stated.
     assert body.maps.confidence is not None
     assert body.maps.confidence.method.endswith("to agree with the compression of its source afterwards.")
     restored = decode_png(done.result.read_bytes())
-    assert np.array_equal(in_agreement(source.pixels, restored), restored)
+    again = agreeing(source.pixels, restored, CompressionGrid(5, 6, 60, tuple(grid["steps"])), Limits(half=0))
+    assert np.array_equal(again.pixels, restored)
 
 
 def test_what_is_of_another_mind_is_left_and_the_record_says_why(
     compressed: Callable[..., Restoration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def far_away(source: np.ndarray, result: np.ndarray, grid: CompressionGrid, **limits: int) -> Any:
-        return agreeing(source, np.roll(result, 4, 1), grid, **limits)
+    def far_away(source: np.ndarray, result: np.ndarray, grid: CompressionGrid, limits: Limits) -> Any:
+        return agreeing(source, np.roll(result, 4, 1), grid, limits)
 
     monkeypatch.setattr("restore_models.compression_constraint.agreeing", far_away)
     body = _body(compressed())
     assert body.plan[-1].operation == AGREE
     finding = _finding(body)
     assert finding.details["applied"] is False
-    assert finding.details["outside_thousandths"] > MOST_OUTSIDE
+    assert finding.details["outside_thousandths"] > Limits().most_outside
     assert "more than 10.0 %: it was noisy or soft before it was compressed" in finding.message
 
 
@@ -145,7 +146,8 @@ def test_verify_finds_another_compression_and_other_words(
         assert "the compression that it sees in its source is another" in contradicted(
             plan=step(**parameters)
         )
-    assert "trace" in contradicted(plan=step(reach_64ths=0))
+    for limits in ({"reach_64ths": 0}, {"half_way_step": 255}, {"least_drawn_step": 255}):
+        assert "trace" in contradicted(plan=step(**limits))
 
 
 @pytest.mark.parametrize(
@@ -153,6 +155,7 @@ def test_verify_finds_another_compression_and_other_words(
     [
         *({"quality": value} for value in (0, 96, -1, 60.0, "60", True, None)),
         *({"top": 8}, {"left": -1}, {"reach_64ths": 33}, {"most_outside_thousandths": 1001}),
+        *({"half_way_step": 256}, {"half_way_step": -1}, {"least_drawn_step": 12.0}),
         *({"steps": [5] * 63}, {"steps": [5] * 65}, {"steps": 5}, {"steps": None}, {"steps": []}),
         *({"steps": [5] * 63 + [wrong]} for wrong in (256, -1, 5.0, "5", True, None)),
         *({"more": 1}, {"more": "x"}),
@@ -162,6 +165,8 @@ def test_parameters_that_it_cannot_have_are_refused(wrong: dict[str, Any]) -> No
     good = {"quality": 60, "top": 5, "left": 6, "steps": [5] * 64}
     parameters: dict[str, Any] = {**good, "reach_64ths": 24, "most_outside_thousandths": 100}
     pixels = _compressed()
+    assert agree(Step(operation=AGREE, parameters=parameters), pixels, pixels).applied  # as 0.13 has it
+    parameters |= {"half_way_step": 12, "least_drawn_step": 8}
     assert agree(Step(operation=AGREE, parameters=parameters), pixels, pixels).applied
     with pytest.raises(ManifestError, match="parameters that it cannot have"):
         agree(Step(operation=AGREE, parameters={**parameters, **wrong}), pixels, pixels)

@@ -13,6 +13,7 @@ from restore_manifests.errors import UsageError
 from restore_manifests.pixels import decode_png, encode_png
 from restore_manifests.schema import Body, parse_manifest
 from restore_models import routing, zoo
+from restore_models.compression_grid import CompressionGrid
 from restore_models.program import load_program
 from restore_models.restorer import TorchRunner, restore_pixels
 from restore_sdk.evidence import open_evidence
@@ -68,6 +69,7 @@ def test_a_record_from_before_compression_counted_is_judged_by_its_noise(
     body, evidence = _body(done), open_evidence(tmp_path / "picture.png")
     assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
     since = ("compress", "below_program", "blur", "reduction", "soft_", "alone", "grey", "pixels", "for_grey")
+    since = (*since, "shown_")
     kept = {name: said for name, said in body.plan[0].parameters.items() if not name.startswith(since)}
     for limit, contradicted in ((5000, False), (2000, True)):
         route = body.plan[0].model_copy(update={"parameters": {**kept, "limit_thousandths": limit}})
@@ -213,9 +215,9 @@ def test_a_record_from_before_noise_alone_counted_is_judged_without_it(
         name: said
         for name, said in body.plan[0].parameters.items()
         if name not in ("pixels", "grey", "blur_thousandths", "reduction_thousandths")
-        and not name.startswith(("alone", "for_grey"))
+        and not name.startswith(("alone", "for_grey", "shown_"))
     }
-    assert len(kept) == len(body.plan[0].parameters) - 15
+    assert len(kept) == len(body.plan[0].parameters) - 17
     route = body.plan[0].model_copy(update={"parameters": kept})
     found = recompute(
         body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result.read_bytes()
@@ -324,6 +326,7 @@ def test_a_compressed_grey_picture_has_a_model_of_its_own(
     assert body.plan[-1].parameters["model"] == one_of[compressed][small]
     route = body.plan[0].parameters
     assert (route["for_grey_compressed"], route["for_grey_compressed_small"]) == one_of[True]
+    assert route["shown_compression_thousandths"] == 0  # noise shows none
     assert recompute(body, evidence, result).contradicted == ()
     other, none = (
         "its model is not the one that its own rule chooses",
@@ -345,6 +348,43 @@ def test_a_compressed_grey_picture_has_a_model_of_its_own(
         changed = body.plan[0].model_copy(update={"parameters": {**route, name: value}})
         found = recompute(body.model_copy(update={"plan": [changed, *body.plan[1:]]}), evidence, result)
         assert any(problem in one for one in found.contradicted), (name, value, found)
+
+
+@pytest.mark.parametrize(("quality", "chosen"), [(88, SMALL_GREY_JPEG), (94, SMALL_GREY), (None, SMALL_GREY)])
+def test_a_grey_picture_that_shows_its_compression_goes_to_that_model(
+    grey_picture: Callable[..., Restoration],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quality: int | None,
+    chosen: str,
+) -> None:
+    grid = None if quality is None else CompressionGrid(3, 1, quality, (5,) * 64)
+    for room in ("routing", "compression_grid"):
+        monkeypatch.setattr(f"restore_models.{room}.find_grid", lambda _pixels: grid)
+    done = grey_picture(0.0, 0.0)
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    assert body.plan[1].parameters["model"] == chosen
+    route = body.plan[0].parameters
+    assert route["shown_compression_thousandths"] == (0 if quality is None else 1000 * (100 - quality))
+    assert route["for_grey_shown_thousandths"] == 8000
+    assert recompute(body, evidence, result).contradicted == ()
+    shown = "the compression that its coefficients show is another"
+    other = "its model is not the one that its own rule chooses"
+    none = shown if grid else "the rule by which its model was chosen is none"
+    for name, value, problem in (
+        ("shown_compression_thousandths", 7000, shown),
+        ("for_grey_shown_thousandths", 90_000 if chosen == SMALL_GREY_JPEG else 0, other),
+        ("for_grey_shown_thousandths", None, none),
+    ):
+        changed = body.plan[0].model_copy(update={"parameters": {**route, name: value}})
+        found = recompute(body.model_copy(update={"plan": [changed, *body.plan[1:]]}), evidence, result)
+        assert any(problem in one for one in found.contradicted), (name, value, found)
+    # A record of 0.13 has no limit for that, and nobody asked.
+    kept = {key: said for key, said in route.items() if "shown" not in key}
+    earlier = body.plan[0].model_copy(update={"parameters": kept})
+    found = recompute(body.model_copy(update={"plan": [earlier, *body.plan[1:]]}), evidence, result)
+    assert any(other in one for one in found.contradicted) == (chosen == SMALL_GREY_JPEG)
+    assert not any("coefficients" in one for one in found.contradicted)
 
 
 def test_a_record_from_before_it_is_judged_without_it(
