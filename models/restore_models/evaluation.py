@@ -24,8 +24,10 @@ from restore_manifests.errors import UsageError
 from restore_models.degradations import (
     FloatImage,
     blur_kernel,
+    camera,
     gaussian_noise,
     jpeg,
+    low_light,
     one_channel,
     quantise,
     reduce_bicubic,
@@ -248,8 +250,24 @@ def _mixed() -> Iterator[tuple[str, Callable[[FloatImage], FloatImage]]]:
         blurred = cv2.filter2D(image, -1, blur_kernel("gaussian", 1.5, rng), borderType=cv2.BORDER_REFLECT)
         return quantise(gaussian_noise(blurred.astype(np.float32), 5, rng))
 
+    def blur_noise_jpeg(image: FloatImage) -> FloatImage:
+        rng = _generator(image)
+        blurred = cv2.filter2D(image, -1, blur_kernel("gaussian", 1.0, rng), borderType=cv2.BORDER_REFLECT)
+        return jpeg(gaussian_noise(blurred.astype(np.float32), 10, rng), 75)
+
+    def camera_jpeg(image: FloatImage) -> FloatImage:
+        noisy = camera(image, 1.0, _generator(image))
+        # What a camera does to a grey picture it does in colour, of which the green is kept.
+        return jpeg(np.repeat(noisy[:, :, 1:2], 3, axis=2) if is_grey(image) else noisy, 80)
+
+    def dark_jpeg(image: FloatImage) -> FloatImage:
+        return jpeg(low_light(image, 3.0, _generator(image), well=8000.0, read=3.0), 80)
+
     yield "sigma 15, then JPEG quality 60", noise_jpeg
     yield "blur 1.5 pixels, then sigma 5", blur_noise
+    yield "blur 1 pixel, sigma 10, then JPEG quality 75", blur_noise_jpeg
+    yield "camera at gain 1, then JPEG quality 80", camera_jpeg
+    yield "3 stops dark, then JPEG quality 80", dark_jpeg
 
 
 def _generator(image: FloatImage) -> np.random.Generator:

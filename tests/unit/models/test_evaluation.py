@@ -16,7 +16,7 @@ from restore_manifests.errors import UsageError
 from restore_models import evaluation_text
 from restore_models.architecture import ESTIMATES
 from restore_models.calibration import risk_upper_bound
-from restore_models.degradations import gaussian_noise, jpeg, one_channel
+from restore_models.degradations import blur_kernel, camera, gaussian_noise, jpeg, low_light, one_channel
 from restore_models.evaluation import SUITES, evaluate_suite
 from restore_models.evaluation_images import luma8, read_images, read_items, read_pairs
 from restore_models.evaluation_protocol import as_float, levels_like
@@ -115,6 +115,30 @@ def test_noise_in_a_grey_file_is_drawn_once_before_it_is_compressed(tmp_path: Pa
     assert any(np.array_equal(shown, expected) for shown in given)
     in_colour = levels_like(jpeg(gaussian_noise(rgb, 15, np.random.default_rng(0)), 60), grey)
     assert not np.array_equal(expected, in_colour)
+    green = camera(rgb, 1.0, one_channel(np.random.default_rng(0)))[:, :, [1, 1, 1]]
+    assert any(np.array_equal(shown, levels_like(jpeg(green, 80), grey)) for shown in given)
+
+
+def test_mixed_damage_is_what_its_setting_says(tmp_path: Path) -> None:
+    write(tmp_path / "set" / "a.png", picture())
+    perfect = Perfect(picture())
+    found = {row.setting: row for row in evaluate_suite("realistic", tmp_path / "set", perfect).rows}
+    assert len(found) == 8
+    clean = perfect.truth
+    rgb = as_float(clean)
+    rng = np.random.default_rng(0)
+    soft = cv2.filter2D(rgb, -1, blur_kernel("gaussian", 1.0, rng), borderType=cv2.BORDER_REFLECT)
+    dark = low_light(rgb, 3.0, np.random.default_rng(0), well=8000.0, read=3.0)
+    for setting, worse in (
+        ("blur 1 pixel, sigma 10, then JPEG quality 75", jpeg(gaussian_noise(soft, 10, rng), 75)),
+        (
+            "camera at gain 1, then JPEG quality 80",
+            jpeg(camera(rgb, 1.0, np.random.default_rng(0)), 80),
+        ),
+        ("3 stops dark, then JPEG quality 80", jpeg(dark, 80)),
+    ):
+        error = np.mean((levels_like(worse, clean).astype(float) - clean) ** 2)
+        assert found[setting].psnr_input == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
 
 
 def test_unknown_suite_and_empty_folder(program: Program, tmp_path: Path) -> None:
