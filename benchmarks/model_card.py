@@ -21,6 +21,7 @@ from typing import Any
 
 from restore_models.calibration import Calibration, calibrations_after, read_calibration
 from restore_models.program import Program
+from restore_models.routing import routed_models
 from restore_models.zoo import DEFAULT_MODEL, ModelFile, known_models, open_model
 
 _RUNS = {
@@ -38,6 +39,12 @@ _PEERS = {
     "SwinIR-light 32.44 and 28.77.",
 }
 """Published figures by suite."""
+
+KEPT = (
+    "**Kept for the records made with it:** `restore run` does not choose it any more, whatever is said above "
+    "of `--mode auto`; it can still be named with `--model`."
+)
+"""What the card of a model says that no rule chooses."""
 
 
 def main() -> int:
@@ -130,6 +137,7 @@ def _card(model: ModelFile, program: Program, tables: list[str]) -> str:
     parts = [
         f"# {model.id}",
         said["summary"].strip(),
+        *([] if model.id in routed_models() else [KEPT]),
         "## What it is",
         f"- {weights:,} weights, {len(program.instructions)} instructions, "
         f"{program.views} view{'s' if program.views > 1 else ''} of the image, licence {notes['licence']}",
