@@ -41,8 +41,8 @@ _PEERS = {
 """Published figures by suite."""
 
 KEPT = (
-    "**Kept for the records made with it:** `restore run` does not choose it any more, whatever is said above "
-    "of `--mode auto`; it can still be named with `--model`."
+    "**Kept for the records made with it:** `restore run` does not choose it any more, whatever is said "
+    "above of `--mode auto`; it can still be named with `--model`."
 )
 """What the card of a model says that no rule chooses."""
 
