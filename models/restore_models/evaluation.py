@@ -242,18 +242,19 @@ def _noisy_file(sigma: int) -> Callable[[FloatImage], FloatImage]:
 
 
 def _mixed() -> Iterator[tuple[str, Callable[[FloatImage], FloatImage]]]:
+    def soft_and_noisy(image: FloatImage, blur: float, noise: float) -> FloatImage:
+        rng = _generator(image)
+        blurred = cv2.filter2D(image, -1, blur_kernel("gaussian", blur, rng), borderType=cv2.BORDER_REFLECT)
+        return gaussian_noise(blurred.astype(np.float32), noise, rng)
+
     def noise_jpeg(image: FloatImage) -> FloatImage:
         return jpeg(gaussian_noise(image, 15, _generator(image)), 60)
 
     def blur_noise(image: FloatImage) -> FloatImage:
-        rng = _generator(image)
-        blurred = cv2.filter2D(image, -1, blur_kernel("gaussian", 1.5, rng), borderType=cv2.BORDER_REFLECT)
-        return quantise(gaussian_noise(blurred.astype(np.float32), 5, rng))
+        return quantise(soft_and_noisy(image, 1.5, 5))
 
     def blur_noise_jpeg(image: FloatImage) -> FloatImage:
-        rng = _generator(image)
-        blurred = cv2.filter2D(image, -1, blur_kernel("gaussian", 1.0, rng), borderType=cv2.BORDER_REFLECT)
-        return jpeg(gaussian_noise(blurred.astype(np.float32), 10, rng), 75)
+        return jpeg(soft_and_noisy(image, 1.0, 10), 75)
 
     def camera_jpeg(image: FloatImage) -> FloatImage:
         noisy = camera(image, 1.0, _generator(image))
