@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ from restore_models.architecture import Architecture
 from restore_models.network import RestorationNet
 from restore_models.whole_file import write_whole
 
-__all__ = ["Checkpoint", "load_checkpoint", "load_network", "save_average", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "load_checkpoint",
+    "load_network",
+    "mean_of",
+    "save_average",
+    "save_checkpoint",
+]
 
 _FORMAT = "restore.checkpoint/1"
 
@@ -90,6 +98,30 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"The checkpoint {path.name} is missing or damaged.",
             hint="Restore the file, or train again with restore train.",
         ) from problem
+
+
+def mean_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The first of them with the mean of all their averaged weights, and no others.
+
+    Of runs that began alike the mean is often better than each (Wortsman et al., Model soups, ICML 2022).
+
+    Raises:
+        ModelError: if they are not of one architecture.
+    """
+    first = checkpoints[0]
+    groups = [checkpoint.group("average") for checkpoint in checkpoints]
+    if any(one.architecture != first.architecture for one in checkpoints) or any(
+        group.keys() != groups[0].keys() for group in groups
+    ):
+        raise ModelError(
+            "The weights to start from do not have one architecture.",
+            hint="Name runs with the same preset after --start, or one only.",
+        )
+    mean = {
+        f"average.{name}": torch.stack([group[name].float() for group in groups]).mean(dim=0)
+        for name in groups[0]
+    }
+    return replace(first, tensors=mean)
 
 
 def load_network(path: Path) -> RestorationNet:

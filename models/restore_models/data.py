@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from restore_manifests.errors import UsageError
 from restore_models.degradation_kinds import check_available, degrade
-from restore_models.degradations import FloatImage
+from restore_models.degradations import FloatImage, jpeg
 from restore_models.fonts import Font, FontSource, find_fonts
 from restore_models.rendered_text import TextKind, render_text
 from restore_models.shared_pictures import SharedPictures
@@ -26,9 +26,11 @@ __all__ = [
     "PageKind",
     "PatchSource",
     "as_grey",
+    "as_scanned",
     "detail",
     "held_out",
     "load_photographs",
+    "other_tones",
     "render_page",
 ]
 
@@ -127,6 +129,8 @@ class PatchSource:
         cropped_share: float = 0.0,
         shrunk_share: float = 0.0,
         grey: bool = False,
+        tone_share: float = 0.0,
+        scan_share: float = 0.0,
     ) -> None:
         check_available(shares)
         self._seed = seed
@@ -137,6 +141,8 @@ class PatchSource:
         self._detail_choices = detail_choices
         self._cropped_share = cropped_share
         self._shrunk_share = shrunk_share
+        self._tone_share = tone_share
+        self._scan_share = scan_share
         self._photographs: Sequence[NDArray[np.uint8]] = photographs
         areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
         # The square root: large photographs count more, but do not crowd out the small ones.
@@ -176,7 +182,8 @@ class PatchSource:
         for index, number in enumerate(numbers):
             rng = np.random.default_rng([self._seed, step, number])
             down, right = self._crop_after(step, number)
-            patch = self._patch(rng, size + 2 * _MARGIN + max(down, right))
+            look = np.random.default_rng([self._seed, step, number, 11])
+            patch = self._patch(rng, look, size + 2 * _MARGIN + max(down, right))
             worse, applied = degrade(patch, rng, self._shares, grey=self._grey)
             worse = worse if self._grey else self._as_stored(patch, worse, step, number)
             top, left = _MARGIN + down, _MARGIN + right
@@ -203,7 +210,7 @@ class PatchSource:
         down, right = divmod(int(rng.integers(1, _GRID**2)), _GRID)
         return down, right
 
-    def _patch(self, rng: np.random.Generator, side: int) -> FloatImage:
+    def _patch(self, rng: np.random.Generator, look: np.random.Generator, side: int) -> FloatImage:
         if self._pages and rng.random() < self._page_share:
             patch = _crop(self._pages[int(rng.integers(len(self._pages)))], rng, side)
         else:
@@ -213,6 +220,10 @@ class PatchSource:
         if turn >= 4:
             patch = patch[:, ::-1]
         result = np.ascontiguousarray(patch).astype(np.float32) / np.float32(255.0)
+        if look.random() < self._tone_share:
+            result = other_tones(result, look)
+        if look.random() < self._scan_share:
+            result = as_scanned(result, look)
         return as_grey(result) if rng.random() < self._grey_share else result
 
     def _photograph_crop(self, rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
@@ -222,6 +233,32 @@ class PatchSource:
         large = _crop(image, rng, int(side * rng.uniform(1, _SHRINK)))
         small = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
         return small.astype(np.uint8, copy=False)
+
+
+def other_tones(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """The same picture as if exposed, coloured and developed otherwise; (height, width, 3) RGB in [0, 1].
+
+    Its channels in any order, more or less saturated, each through a curve of its own, and in a part of the
+    range. Nothing becomes more than twice as steep, so that the steps of 8 bits stay small.
+    """
+    image = image[:, :, rng.permutation(3)]
+    grey = image.mean(axis=2, keepdims=True)
+    image = grey + np.float32(rng.uniform(0.3, 1.2)) * (image - grey)
+    bend = (rng.uniform(-0.5, 0.5) + rng.uniform(-0.2, 0.2, 3)).astype(np.float32)
+    image = np.clip(image, 0.0, 1.0)
+    image = image + bend * image * (1.0 - image)
+    low, high = np.float32(rng.uniform(0.0, 0.1)), np.float32(rng.uniform(0.75, 1.0))
+    return np.ascontiguousarray(low + (high - low) * image, dtype=np.float32)
+
+
+def as_scanned(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """The same picture as if scanned from film and kept as JPEG: a little soft, with grain.
+
+    (height, width, 3) RGB in [0, 1]. Photographs that were made small are sharper and cleaner than most.
+    """
+    soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
+    grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 2.0) / 255.0)
+    return jpeg(soft + cv2.GaussianBlur(grain, (0, 0), 0.6), int(rng.integers(75, 97)))
 
 
 def as_grey(image: FloatImage) -> FloatImage:

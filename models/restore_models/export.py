@@ -13,12 +13,13 @@ from restore_models.architecture import ESTIMATES
 from restore_models.checkpoint import load_checkpoint, load_network
 from restore_models.data import PatchSource, load_photographs
 from restore_models.network import to_network_units
-from restore_models.program import Program, save_program
+from restore_models.program import VIEWS, Program, save_program
 from restore_models.quantise import quantise_network
 from restore_models.torch_executor import TorchExecutor
 from restore_models.training_batches import patch_source
 from restore_models.training_config import TrainingConfig
 from restore_models.vectors import make_vectors
+from restore_models.views import CHANNEL_ORDERS
 
 __all__ = ["export_program"]
 
@@ -67,6 +68,8 @@ def export_program(
         notes["grey"] = True
     program = quantise_network(network, batches, notes, compensate=not config.quantised)
     program = replace(program, views=config.views)
+    if config.channels_reordered and config.views == VIEWS:
+        program = replace(program, channel_orders=CHANNEL_ORDERS)
     program.notes["estimate_error"] = _estimate_errors(program, source)
     save_program(target, program)
     make_vectors(program, target.with_suffix(".vectors.json"))

@@ -44,6 +44,9 @@ __all__ = [
 FORMAT = "restore.program/1"
 FORMAT_OF_VIEWS = "restore.program/2"
 """Of a program that looks at an image in more than one view: readers of the first format cannot run it."""
+FORMAT_OF_ORDERS = "restore.program/3"
+"""Of one whose views also have the channels in other orders."""
+_FORMATS = (FORMAT, FORMAT_OF_VIEWS, FORMAT_OF_ORDERS)
 VIEWS = 8
 """How many views there are: four quarter turns, of the image and of its mirror image."""
 LIMIT = 2**24
@@ -111,6 +114,8 @@ class Program:
     file_sha256: str = ""
     views: int = 1
     """1, or `VIEWS`: what is returned is the mean over the image turned and mirrored; see `views`."""
+    channel_orders: tuple[tuple[int, ...], ...] = ()
+    """For each view, which channel of the image is its first, second and third; none: in all as they are."""
 
     def instruction_exponent(self, name: str) -> int:
         """The exponent of a tensor by name."""
@@ -157,6 +162,8 @@ def _executed_json(program: Program) -> str:
     }
     if program.views != 1:
         executed |= {"format": FORMAT_OF_VIEWS, "views": program.views}
+    if program.channel_orders:
+        executed |= {"format": FORMAT_OF_ORDERS, "channel_orders": program.channel_orders}
     return json.dumps(executed, sort_keys=True, separators=(",", ":"))
 
 
@@ -207,13 +214,13 @@ def parse_program(data: bytes, name: str) -> Program:
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         executed = json.loads(metadata["program"])
-        if executed["format"] not in (FORMAT, FORMAT_OF_VIEWS):
+        if executed["format"] not in _FORMATS:
             raise ModelError(
-                f"{name} is a program of format {executed['format']!r}; this version reads {FORMAT!r} and "
-                f"{FORMAT_OF_VIEWS!r}.",
+                f"{name} is a program of format {executed['format']!r}; this version reads "
+                f"{', '.join(_FORMATS)}.",
                 hint="Use a model made for this version of restore.",
             )
-        views = _views(executed)
+        views, channel_orders = _views(executed)
         program = Program(
             instructions=tuple(_instruction(values) for values in executed["instructions"]),
             outputs=dict(executed["outputs"]),
@@ -225,6 +232,7 @@ def parse_program(data: bytes, name: str) -> Program:
             notes=json.loads(metadata["notes"]),
             file_sha256=hashlib.sha256(data).hexdigest(),
             views=views,
+            channel_orders=channel_orders,
         )
         if certificate(program) != json.loads(metadata["certificate"]):
             raise ModelError(
@@ -239,20 +247,24 @@ def parse_program(data: bytes, name: str) -> Program:
     return program
 
 
-def _views(executed: dict[str, Any]) -> int:
-    """The first format says nothing of views; the second says that there are all of them."""
-    if executed["format"] == FORMAT and "views" not in executed:
-        return 1
-    if (
-        executed["format"] == FORMAT_OF_VIEWS
-        and type(executed["views"]) is int
-        and executed["views"] == VIEWS
-    ):
-        return VIEWS
+def _views(executed: dict[str, Any]) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """How many views, and their orders: the first format speaks of neither, the second only of all views."""
+    form, views, orders = executed["format"], executed.get("views"), executed.get("channel_orders", [])
+    if form == FORMAT and "views" not in executed and "channel_orders" not in executed:
+        return 1, ()
+    if type(views) is int and views == VIEWS:
+        if form == FORMAT_OF_VIEWS and "channel_orders" not in executed:
+            return VIEWS, ()
+        if form == FORMAT_OF_ORDERS and [*map(_is_order, orders)] == [True] * VIEWS:
+            return VIEWS, tuple(map(tuple, orders))
     raise ModelError(
-        f"The program asks for views of an image that a {executed['format']} does not have.",
+        f"The program asks for views of an image that a {form} does not have.",
         hint="Export the model again.",
     )
+
+
+def _is_order(order: object) -> bool:
+    return type(order) is list and all(type(c) is int for c in order) and sorted(order) == [0, 1, 2]
 
 
 def _instruction(values: dict[str, Any]) -> Instruction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from restore_manifests.errors import ModelError, StorageError, UsageError
 from restore_models.architecture import PRESETS
-from restore_models.checkpoint import Checkpoint, load_checkpoint, save_average, save_checkpoint
+from restore_models.checkpoint import Checkpoint, load_checkpoint, mean_of, save_average, save_checkpoint
 from restore_models.data import as_grey, detail, held_out, load_photographs
 from restore_models.degradation_kinds import degrade
 from restore_models.degradations import downscale, gaussian_noise, jpeg, quantise
@@ -81,18 +81,18 @@ def train_restoration(
     data: Path,
     out: Path,
     resume: bool,
-    start: Path | None = None,
+    start: Sequence[Path] = (),
     curves: Path | None = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
     """Trains phase 0, leaving a resumable checkpoint, the averaged weights and a log in `out`.
 
     The files are `latest.safetensors`, `average.safetensors` and `log.jsonl`, and with `curves` event files
-    for TensorBoard in that folder. With `start`, a new run begins from the averaged weights in that file
-    instead of random ones. With `resume`, it goes on from `out/latest.safetensors`: on one machine, thread
-    count and number of processes the result is the same, bit for bit, as that of an unbroken run. In
-    several processes (see `training_processes`) `out` is one folder for all, written by the first; the
-    others' results have no `metrics`.
+    for TensorBoard in that folder. With `start`, a new run begins from the averaged weights in these files,
+    their mean if there are several, instead of random ones. With `resume`, it goes on from
+    `out/latest.safetensors`: on one machine, thread count and number of processes the result is the same, bit
+    for bit, as that of an unbroken run. In several processes (see `training_processes`) `out` is one folder
+    for all, written by the first; the others' results have no `metrics`.
 
     Raises:
         UsageError: if the preset is unknown, there are no images, settings do not go together, something
@@ -110,8 +110,8 @@ def train_restoration(
     trainer = Trainer(config, PRESETS[config.preset], processes)
     if resume:
         _resume(trainer, latest)
-    elif start is not None:
-        trainer.start(load_checkpoint(start))
+    elif start:
+        trainer.start(mean_of([load_checkpoint(path) for path in start]))
     photographs = load_photographs(data, validation=False)
     cases = _validation_cases(_validation_photographs(data, photographs), config)
     source = patch_source(config, photographs, config.seed)
@@ -196,6 +196,11 @@ def _check(config: TrainingConfig, processes: Processes) -> None:
         raise UsageError(
             "Pictures enlarged by the tool are not cropped afterwards.",
             hint=f"Set cropped_share = 0 beside scale = {config.scale}.",
+        )
+    if config.channels_reordered and config.views == 1:
+        raise UsageError(
+            "One view of a picture has its channels as they are.",
+            hint="Set views = 8 beside channels_reordered.",
         )
     parts = config.accumulate * processes.count
     if config.batch % parts:

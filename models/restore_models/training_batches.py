@@ -52,6 +52,8 @@ def patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], s
         cropped_share=config.cropped_share,
         shrunk_share=config.shrunk_share,
         grey=config.grey,
+        tone_share=config.tone_share,
+        scan_share=config.scan_share,
     )
 
 

@@ -96,6 +96,8 @@ class TrainingConfig(BaseModel):
     views: Literal[1, 8] = 1
     """In how many views the exported program looks at an image, see the module `views`; training knows one.
     Eight take eight times as long, which pays where pictures are small."""
+    channels_reordered: bool = False
+    """The exported program has the channels in other orders in some of its eight views."""
     quantised: bool = False
     """Train through the rounding of the future integer program, calibrated again at every checkpoint; for
     fine-tuning with `--start`, in float32."""
@@ -109,6 +111,12 @@ class TrainingConfig(BaseModel):
     cropped_share: float = Field(default=0.5, ge=0, le=1)
     """Share of patches that begin beside the grid of blocks, as in a picture cropped after it was compressed.
     At 0 a network learns to see compression on one grid only, and leaves it alone on every other."""
+    tone_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of patches that are exposed, coloured and developed otherwise, see `data.other_tones`: for few
+    photographs, which are all of one taste."""
+    scan_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of patches that are first made as if scanned from film and compressed, see `data.as_scanned`:
+    photographs that were made small are sharper than most pictures."""
     page_share: float = Field(default=0.06, ge=0, le=1)
     page_kinds: dict[Literal["letters", "document", "receipt", "plate", "sign"], float] = {"letters": 1.0}
     """What is rendered for `page_share`; the keys are `data.PageKind`."""

@@ -61,6 +61,7 @@ def show_model(name: str | Path | None = None) -> dict[str, Any]:
         "parameters": int(sum(t.size for name, t in program.tensors.items() if name.endswith(".weight"))),
         "halo": program.halo,
         "views": program.views,
+        "channel_orders": [list(order) for order in program.channel_orders],
         "calibration": _guarantee(read_calibration(program)),
         "calibration_after": {
             str(one.small_program_sha256): _guarantee(one) for one in calibrations_after(program)

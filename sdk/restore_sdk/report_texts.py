@@ -77,9 +77,9 @@ OPERATIONS = {
         "pairs of clean and artificially degraded pictures: the correction by the Charbonnier loss or the "
         "logarithm of the squared error (the model's card says which) [4], the interval by the quantile "
         "(pinball) loss at 5 % and 95 % [5]. Where the step says so, the network looks at the picture in "
-        "eight views, turned and mirrored, and the correction is the mean of the eight [10]. With exact "
-        "arithmetic the trained network is a program of whole-number operations, so that every machine "
-        "computes the same pixels."
+        "eight views, turned and mirrored, in some programs with the colours' channels in another order as "
+        "well, and the correction is the mean of the eight [10]. With exact arithmetic the trained network "
+        "is a program of whole-number operations, so that every machine computes the same pixels."
     ),
     "agree_with_compression": (
         "agree_with_compression: the pixels of the source show that it was compressed as JPEG [11]: of every "

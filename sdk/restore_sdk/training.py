@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def train(
     data: Path | None = None,
     out: Path | None = None,
     resume: bool = False,
-    start: Path | None = None,
+    start: Path | Sequence[Path] = (),
     steps: int | None = None,
     quantised: bool = False,
     tensorboard: bool = False,
@@ -39,7 +39,8 @@ def train(
         data: folder of clean photographs.
         out: where the run is kept; None: RESTORE_HOME/training/phase-0.
         resume: go on from the checkpoint in `out`.
-        start: averaged weights of an earlier run (its `average.safetensors`) to begin from.
+        start: averaged weights of an earlier run (its `average.safetensors`) to begin from; of several, their
+            mean.
         steps: overrides the number of steps in the configuration.
         quantised: train through the rounding of the integer program, whatever the configuration says.
         tensorboard: write curves to `out`/tensorboard (extra `tensorboard`).
@@ -69,7 +70,7 @@ def train(
         data=data,
         out=folder,
         resume=resume,
-        start=start,
+        start=[start] if isinstance(start, Path) else list(start),
         curves=folder / "tensorboard" if tensorboard else None,
         progress=progress,
     )

@@ -14,6 +14,7 @@ import operator
 import struct
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def read_model(data: bytes) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
     program = json.loads(header.pop("__metadata__")["program"])
-    assert program["format"] == ("restore.program/2" if "views" in program else "restore.program/1")
+    number = 1 + ("views" in program) + ("channel_orders" in program)
+    assert program["format"] == f"restore.program/{number}"
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
@@ -213,13 +215,21 @@ def mirror(tensor: Tensor) -> Tensor:
 def in_views(program: dict[str, Any], tensors: dict[str, Any], image: Tensor) -> dict[str, Tensor]:
     found = []
     for k in range(8):
-        view = mirror(image) if k >= 4 else image
+        order = program["channel_orders"][k] if "channel_orders" in program else [0, 1, 2]
+        view = [image[c] for c in order]
+        view = mirror(view) if k >= 4 else view
         for _ in range(k % 4):
             view = turned(view)
         outputs = execute(program, tensors, view)
         for _ in range(-k % 4):
             outputs = {name: turned(tensor) for name, tensor in outputs.items()}
-        found.append({name: mirror(tensor) if k >= 4 else tensor for name, tensor in outputs.items()})
+        outputs = {name: mirror(tensor) if k >= 4 else tensor for name, tensor in outputs.items()}
+        for name, count in (("residual", 3), ("interval", 6)):
+            planes: Tensor = [[] for _ in range(count)]
+            for i in range(count):
+                planes[i - i % 3 + order[i % 3]] = outputs[name][i]
+            outputs[name] = planes
+        found.append(outputs)
     return {
         name: [
             [
@@ -381,10 +391,20 @@ def make_images() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture(scope="module", params=[1, 8], ids=["one view", "eight views"])
+VIEWS: dict[str, dict[str, Any]] = {
+    "one view": {},
+    "eight views": {"views": 8},
+    "channels in other orders": {
+        "views": 8,
+        "channel_orders": (*permutations(range(3)), (1, 2, 0), (0, 1, 2)),
+    },
+}
+
+
+@pytest.fixture(scope="module", params=VIEWS)
 def model_in_views(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("program") / "tiny.safetensors"
-    save_program(path, dataclasses.replace(make_program(), views=request.param))
+    save_program(path, dataclasses.replace(make_program(), **VIEWS[request.param]))
     return path
 
 

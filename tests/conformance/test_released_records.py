@@ -32,6 +32,7 @@ def test_there_are_releases() -> None:
         "0.11.0",
         "0.12.0",
         "0.13.0",
+        "0.14.0",
     } <= set(RELEASES)
 
 

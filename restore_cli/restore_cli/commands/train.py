@@ -22,7 +22,11 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     start: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Begin from the average.safetensors of another run.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Begin from the average.safetensors of another run; given twice, from the mean.",
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps.")] = None,
     quantised: Annotated[
@@ -54,7 +58,7 @@ def train(
             data=data,
             out=out,
             resume=resume,
-            start=start,
+            start=start or (),
             steps=steps,
             quantised=quantised,
             tensorboard=tensorboard,

@@ -14,7 +14,7 @@ import torch
 from restore_manifests.errors import ModelError, UsageError
 from restore_models import training
 from restore_models.architecture import PRESETS, Architecture
-from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network, save_checkpoint
+from restore_models.checkpoint import Checkpoint, load_checkpoint, load_network, mean_of, save_checkpoint
 from restore_models.data import Batch
 from restore_models.export import export_program
 from restore_models.network import RestorationNet
@@ -25,6 +25,7 @@ from restore_models.training import learning_rate, train_restoration
 from restore_models.training_config import DegradationKind, TrainingConfig, load_config
 from restore_models.training_processes import Processes
 from restore_models.vectors import load_vectors
+from restore_models.views import CHANNEL_ORDERS
 from restore_models.zoo import open_model
 
 CONFIG = TrainingConfig(
@@ -71,7 +72,7 @@ def test_new_run_starts_from_the_average_of_another(photographs: Path, tmp_path:
     first = train_restoration(CONFIG, data=photographs, out=tmp_path / "first", resume=False)
     config = CONFIG.model_copy(update={"steps": 1, "learning_rate": 1e-12})
     average = tmp_path / "first" / "average.safetensors"
-    train_restoration(config, data=photographs, out=tmp_path / "second", resume=False, start=average)
+    train_restoration(config, data=photographs, out=tmp_path / "second", resume=False, start=[average])
     one, other = (load_checkpoint(tmp_path / run / "latest.safetensors") for run in ("first", "second"))
     assert first.steps == 6
     assert other.step == 1
@@ -83,8 +84,29 @@ def test_new_run_starts_from_the_average_of_another(photographs: Path, tmp_path:
             data=photographs,
             out=tmp_path / "third",
             resume=False,
-            start=average,
+            start=[average],
         )
+
+
+def test_new_run_starts_from_the_mean_of_several(photographs: Path, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        config = CONFIG.model_copy(update={"seed": seed, "steps": 2})
+        train_restoration(config, data=photographs, out=tmp_path / str(seed), resume=False)
+    runs = [tmp_path / name / "average.safetensors" for name in ("1", "2")]
+    config = CONFIG.model_copy(update={"steps": 1, "learning_rate": 1e-12})
+    train_restoration(config, data=photographs, out=tmp_path / "mean", resume=False, start=runs)
+    one, other, mean = (
+        load_checkpoint(tmp_path / name / "average.safetensors") for name in ("1", "2", "mean")
+    )
+    stem = "average.stem.weight"
+    assert not torch.allclose(one.tensors[stem], other.tensors[stem], atol=1e-3)
+    for name, tensor in mean.tensors.items():
+        assert torch.allclose(
+            tensor.float(), (one.tensors[name].float() + other.tensors[name].float()) / 2, atol=1e-3
+        )
+    wider = replace(one, architecture=PRESETS["small"])
+    with pytest.raises(ModelError, match="one architecture"):
+        mean_of([one, wider])
 
 
 def test_network_with_more_blocks_begins_as_the_same_function(
@@ -95,7 +117,7 @@ def test_network_with_more_blocks_begins_as_the_same_function(
     tiny = PRESETS["tiny"]
     monkeypatch.setitem(PRESETS, "deep", replace(tiny, blocks=(3, 4)))
     config = CONFIG.model_copy(update={"steps": 1, "learning_rate": 1e-12, "preset": "deep"})
-    train_restoration(config, data=photographs, out=tmp_path / "deep", resume=False, start=average)
+    train_restoration(config, data=photographs, out=tmp_path / "deep", resume=False, start=[average])
     former, deep = (load_network(tmp_path / run / "average.safetensors") for run in ("first", "deep"))
     assert deep.shape.blocks == (3, 4)
     image = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32))
@@ -107,7 +129,7 @@ def test_network_with_more_blocks_begins_as_the_same_function(
     fewer = {name: tensor for name, tensor in part.tensors.items() if not name.endswith("stem.bias")}
     save_checkpoint(lacking, replace(part, tensors=fewer))
     with pytest.raises(ModelError, match="another architecture"):
-        train_restoration(config, data=photographs, out=tmp_path / "none", resume=False, start=lacking)
+        train_restoration(config, data=photographs, out=tmp_path / "none", resume=False, start=[lacking])
 
 
 @pytest.mark.parametrize("term", ["ssim_weight", "frequency_weight"])
@@ -149,6 +171,23 @@ def test_export_makes_a_program_with_answers(photographs: Path, tmp_path: Path) 
     assert (program.views, viewed.views) == (1, 8)
     assert load_program(target).notes["training_config"]["views"] == 8
     assert load_vectors(target.with_suffix(".vectors.json"), viewed)
+    assert viewed.channel_orders == ()
+
+
+def test_a_program_has_its_channels_in_other_orders_where_the_configuration_says_so(
+    photographs: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"steps": 2, "views": 8, "channels_reordered": True})
+    result = train_restoration(config, data=photographs, out=tmp_path / "run", resume=False)
+    target = tmp_path / "model.safetensors"
+    export_program(result.checkpoint, target, data=photographs, licence="CC0-1.0")
+    assert load_program(target).channel_orders == CHANNEL_ORDERS
+    in_one = export_program(result.checkpoint, target, data=photographs, licence="CC0-1.0", views=1)
+    assert in_one.channel_orders == ()
+    with pytest.raises(UsageError, match="One view"):
+        train_restoration(
+            config.model_copy(update={"views": 1}), data=photographs, out=tmp_path / "other", resume=False
+        )
 
 
 def test_a_network_for_another_scale_takes_over_what_fits() -> None:

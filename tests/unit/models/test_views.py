@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,22 @@ class Seen:
     def integers(self, image: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
         self.images.append(image)
         if self._answers is None:
-            return {"residual": image}
+            return {
+                "residual": image,
+                "interval": np.concatenate([image, image + 1000]),
+                "estimate": image[:1],
+            }
         return {"residual": np.full_like(image, self._answers[len(self.images) - 1])}
 
 
 @pytest.fixture
 def eight(program: Program) -> Program:
     return dataclasses.replace(program, views=8)
+
+
+@pytest.fixture
+def reordered(eight: Program) -> Program:
+    return dataclasses.replace(eight, channel_orders=(*permutations(range(3)), (1, 2, 0), (2, 0, 1)))
 
 
 def _image(height: int, width: int) -> NDArray[np.int32]:
@@ -47,6 +57,24 @@ def test_every_view_is_another_and_comes_back_to_where_it_was(eight: Program) ->
     executor, image = Seen(eight), _image(4, 6)
     assert (in_all_views(executor, image)["residual"] == image).all()
     assert len({(view.shape, view.tobytes()) for view in executor.images}) == 8
+
+
+def test_channels_in_other_orders_come_back_to_where_they_were(reordered: Program) -> None:
+    executor, image = Seen(reordered), _image(4, 6)
+    outputs = in_all_views(executor, image)
+    assert (outputs["residual"] == image).all()
+    assert (outputs["interval"] == np.concatenate([image, image + 1000])).all()
+    for view, order in zip(executor.images[:1] + executor.images[4:5], ((0, 1, 2), (2, 0, 1)), strict=True):
+        values = np.sort(view.reshape(3, -1), axis=1)
+        assert (values == image[list(order)].reshape(3, -1)).all()
+
+
+def test_an_estimate_is_of_no_channel(reordered: Program) -> None:
+    """Its four numbers are not put into an order: here they are the red of each view, whatever that is."""
+    image = _image(4, 6)
+    firsts = [order[0] for order in reordered.channel_orders]
+    mean = (sum(image[first] for first in firsts) + 4) // 8
+    assert (in_all_views(Seen(reordered), image)["estimate"][0] == mean).all()
 
 
 @pytest.mark.parametrize(
@@ -88,6 +116,17 @@ def test_views_are_part_of_what_is_executed(program: Program, eight: Program, tm
     assert eight.program_sha256() != program.program_sha256()
 
 
+def test_orders_of_channels_are_part_of_what_is_executed(
+    eight: Program, reordered: Program, tmp_path: Path
+) -> None:
+    save_program(tmp_path / "reordered.safetensors", reordered)
+    assert load_program(tmp_path / "reordered.safetensors").channel_orders == reordered.channel_orders
+    assert eight.program_sha256() != reordered.program_sha256()
+
+
+ORDERS = [[0, 1, 2]] * 8
+
+
 def _with(change: Callable[[dict[str, Any]], None], source: Path, target: Path) -> Path:
     data = source.read_bytes()
     length = int.from_bytes(data[:8], "little")
@@ -111,6 +150,15 @@ def _with(change: Callable[[dict[str, Any]], None], source: Path, target: Path) 
         {"format": "restore.program/2", "views": True},
         {"format": "restore.program/2", "views": 8.0},
         {"format": "restore.program/3", "views": 8},
+        {"channel_orders": ORDERS},
+        {"format": "restore.program/2", "views": 8, "channel_orders": ORDERS},
+        {"format": "restore.program/3", "channel_orders": ORDERS},
+        {"format": "restore.program/3", "views": 8, "channel_orders": ORDERS[:7]},
+        {"format": "restore.program/3", "views": 8, "channel_orders": [*ORDERS[:7], [0, 1, 1]]},
+        {"format": "restore.program/3", "views": 8, "channel_orders": [*ORDERS[:7], [0, 1, 2.0]]},
+        {"format": "restore.program/3", "views": 8, "channel_orders": [*ORDERS[:7], "012"]},
+        {"format": "restore.program/3", "views": 8, "channel_orders": 8},
+        {"format": "restore.program/4", "views": 8, "channel_orders": ORDERS},
     ],
 )
 def test_other_views_are_refused(program: Program, tmp_path: Path, members: dict[str, Any]) -> None:
