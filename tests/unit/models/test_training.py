@@ -98,8 +98,7 @@ def test_new_run_starts_from_the_mean_of_several(photographs: Path, tmp_path: Pa
     one, other, mean = (
         load_checkpoint(tmp_path / name / "average.safetensors") for name in ("1", "2", "mean")
     )
-    stem = "average.stem.weight"
-    assert not torch.allclose(one.tensors[stem], other.tensors[stem], atol=1e-3)
+    assert any(not torch.allclose(t, other.tensors[name], atol=1e-2) for name, t in one.tensors.items())
     for name, tensor in mean.tensors.items():
         assert torch.allclose(
             tensor.float(), (one.tensors[name].float() + other.tensors[name].float()) / 2, atol=1e-3
