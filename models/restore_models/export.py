@@ -67,9 +67,8 @@ def export_program(
     if config.grey:
         notes["grey"] = True
     program = quantise_network(network, batches, notes, compensate=not config.quantised)
-    program = replace(program, views=config.views)
-    if config.channels_reordered and config.views == VIEWS:
-        program = replace(program, channel_orders=CHANNEL_ORDERS)
+    orders = CHANNEL_ORDERS if config.channels_reordered and config.views == VIEWS else ()
+    program = replace(program, views=config.views, channel_orders=orders)
     program.notes["estimate_error"] = _estimate_errors(program, source)
     save_program(target, program)
     make_vectors(program, target.with_suffix(".vectors.json"))

@@ -395,6 +395,21 @@ def test_selftest_follows_its_verdict(
     assert invoke("selftest").code == code
 
 
+def test_train_begins_from_all_the_runs_that_are_named(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+
+    def train(_phase: int, **options: Any) -> dict[str, Any]:
+        starts.append(list(options["start"]))
+        return {"metrics": {}}
+
+    _stub(monkeypatch, "restore_sdk.training", train=train, is_first_process=lambda: True)
+    for named in ([], ["--start", "one"], ["--start", "one", "--start", "other"]):
+        assert invoke("train", "--phase", "0", *named, "--json").code == 0
+    assert starts == [[], [Path("one")], [Path("one"), Path("other")]]
+
+
 def test_train_and_evaluate_pass_progress_on(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = {"checkpoint": "c", "steps": 3, "metrics": {"loss": 0.5}}
 

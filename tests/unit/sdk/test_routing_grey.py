@@ -189,32 +189,35 @@ def test_a_grey_picture_that_shows_its_compression_goes_to_that_model(
     assert not any("coefficients" in one for one in found.contradicted)
 
 
-def test_a_record_from_before_it_is_judged_without_it(
-    grey_picture: Callable[..., Restoration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("unknown", "says", "chosen", "unsaid"),
+    [
+        (["GREY_JPEG_MODEL", "SMALL_GREY_JPEG_MODEL"], (0.0, 0.9), SMALL_GREY, "for_grey_compressed"),
+        (
+            ["GREY_JPEG_MODEL", "SMALL_GREY_JPEG_MODEL", "GREY_MODEL", "SMALL_GREY_MODEL"],
+            (1.0,),
+            NOISY,
+            "for_grey",
+        ),
+    ],
+    ids=["before compressed grey counted", "before grey counted"],
+)
+def test_an_earlier_record_is_judged_by_the_models_there_were(
+    grey_picture: Callable[..., Restoration],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unknown: list[str],
+    says: tuple[float, ...],
+    chosen: str,
+    unsaid: str,
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr(zoo, "GREY_JPEG_MODEL", None)
-        before.setattr(zoo, "SMALL_GREY_JPEG_MODEL", None)
-        done = grey_picture(0.0, 0.9)
+        for name in unknown:
+            before.setattr(zoo, name, None)
+        done = grey_picture(*says)
     body = _body(done)
-    assert body.plan[-1].parameters["model"] == SMALL_GREY
-    assert not [name for name in body.plan[0].parameters if name.startswith("for_grey_compressed")]
-    evidence = open_evidence(tmp_path / "picture.png")
-    assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
-
-
-def test_a_record_from_before_grey_counted_is_judged_by_its_damage(
-    grey_picture: Callable[..., Restoration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as before:
-        before.setattr(zoo, "GREY_MODEL", None)
-        before.setattr(zoo, "SMALL_GREY_MODEL", None)
-        before.setattr(zoo, "GREY_JPEG_MODEL", None)
-        before.setattr(zoo, "SMALL_GREY_JPEG_MODEL", None)
-        done = grey_picture(1.0)
-    body = _body(done)
-    assert body.plan[-1].parameters["model"] == NOISY
-    assert not [name for name in body.plan[0].parameters if name.startswith("for_grey")]
+    assert body.plan[-1].parameters["model"] == chosen
+    assert not [name for name in body.plan[0].parameters if name.startswith(unsaid)]
     evidence = open_evidence(tmp_path / "picture.png")
     assert recompute(body, evidence, done.result.read_bytes()).contradicted == ()
 
