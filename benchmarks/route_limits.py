@@ -49,6 +49,7 @@ BLUR = (0.5, 0.8, 1.2, 2.0)
 """Sigma in pixels; without noise, and at the last two qualities."""
 NOISY_BLUR = (2, 5, 12, 25, 50)
 """Noise of what is blurred as well."""
+STRONG = (20_000, 25_000, 30_000, 35_000, 40_000, 45_000)
 LIMITS = (0, 500, 1000, 1500, 2000, 3000, 4000, 6000, 9000, 12_000, 20_000)
 SOFT = (100, 250, 400, 600, 800, 1200, 10_000)
 SOFT_AFTER = (350, 450, 500, 550, 600, 700, 900, 1200, 100_000)
@@ -76,9 +77,10 @@ def rule_for(scale: int, *, grey: bool, one_view: bool = False) -> AnyRule:
     if not isinstance(rule, Rule):
         return rule
     if one_view:
-        rule = replace(rule, alone_small=None, for_grey_small=None, for_grey_compressed_small=None)
+        rule = replace(rule, alone_small=None, alone_strong_small=None)
+        rule = replace(rule, for_grey_small=None, for_grey_compressed_small=None)
     if grey:
-        return replace(rule, alone=None, alone_small=None)
+        return replace(rule, alone=None, alone_small=None, alone_strong=None, alone_strong_small=None)
     return rule.without_grey()
 
 
@@ -145,6 +147,10 @@ def others(rule: AnyRule) -> dict[str, dict[str, AnyRule]]:
             "compressed_from": {str(n): replace(rule, compressed_from=n) for n in LIMITS},
             "alone_compression": {
                 str(n): replace(rule, alone_compression=n) for n in (LIMITS if rule.alone is not None else ())
+            },
+            "alone_strong_from": {
+                str(n): replace(rule, alone_strong_from=n)
+                for n in (STRONG if rule.alone_strong is not None else ())
             },
             "for_grey_compressed_noise": {
                 str(n): replace(rule, for_grey_compressed_noise=n)

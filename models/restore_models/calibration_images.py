@@ -45,6 +45,7 @@ __all__ = [
     "CLASSES_AFTER",
     "ENLARGED_KINDS",
     "KINDS",
+    "NAMED_KINDS",
     "SMALL_KINDS",
     "SOURCES_NAME",
     "DamagedPicture",
@@ -66,6 +67,8 @@ grid of the clean picture. Light noise counts twice, and faint noise besides: mo
 `enlarged` is what `restore run --scale` gives the network, and `reduced_mixed` what has been scanned, made
 small and saved. What a picture suffers follows from its number and the place of the kind in `_ALL_KINDS`:
 new ones come last."""
+NAMED_KINDS = ("strong_gaussian",)
+"""Drawn where they are named only, for programs that are for that damage."""
 SIDE = 256
 ENLARGED_KINDS = ("enlarged2", "enlarged4", "worn_enlarged2", "worn_enlarged4")
 """What a program for enlarged images is calibrated on, of which those of its scale."""
@@ -97,7 +100,7 @@ CLASSES_AFTER: tuple[tuple[str, dict[str, int]], ...] = (
 """As `CLASSES`, where another program restores before: clean pictures are not among them."""
 
 _SEED = 31
-_ALL_KINDS = (*KINDS[:10], *ENLARGED_KINDS, "soft", "faint_gaussian")
+_ALL_KINDS = (*KINDS[:10], *ENLARGED_KINDS, "soft", "faint_gaussian", *NAMED_KINDS)
 """By its place here a kind of damage has its random numbers."""
 
 Shares = NDArray[np.float64]
@@ -146,13 +149,26 @@ def kinds_for(program: Program, *, after_small: bool = False) -> tuple[str, ...]
     return SMALL_KINDS if after_small else tuple(kind for kind in ENLARGED_KINDS if kind.endswith(str(scale)))
 
 
+def _drawable(program: Program, *, after_small: bool) -> tuple[str, ...]:
+    """As `kinds_for`, and what is drawn where it is named only."""
+    kinds = kinds_for(program, after_small=after_small)
+    return (*kinds, *NAMED_KINDS) if kinds == KINDS else kinds
+
+
 def shown_forms(
-    program: Program, clean: Image8, number: int, *, after_small: bool = False
+    program: Program,
+    clean: Image8,
+    number: int,
+    *,
+    after_small: bool = False,
+    kinds: Collection[str] | None = None,
 ) -> Iterator[Shown]:
-    """All damaged forms of one clean picture, the image with `number` in its set; as `kinds_for`."""
+    """All damaged forms of one clean picture, the image with `number` in its set; as `kinds_for`, or of
+    `kinds` only."""
     scale = made_for_scale(program) or 1
     clean = divisible(clean, scale)
-    for kind in kinds_for(program, after_small=after_small):
+    named = [kind for kind in _drawable(program, after_small=after_small) if kind in (kinds or ())]
+    for kind in named or kinds_for(program, after_small=after_small):
         shown, applied = damaged(clean, kind, number) if scale == 1 else _small(clean, scale, kind, number)
         yield Shown(kind, applied, clean, shown)
 
@@ -275,7 +291,8 @@ def calibrate_program(
             colour the luma is taken for a program that is for grey ones.
         small: what restores a picture before the program, and before it is enlarged; None: nothing does.
         given_to_small: whether a picture is one that `small` is given; None: all are.
-        kinds: of damage, those of `kinds_for` that the program is for; None: all.
+        kinds: of damage, those of `kinds_for` and `NAMED_KINDS` that the program is for; None: all of the
+            first.
         alpha: the share of samples that may lie outside, on average over pictures of a class.
         delta: how often, over draws of the images, that may turn out wrong, for each class by itself.
         side: of the part of each image that is used, in pixels.
@@ -285,7 +302,7 @@ def calibrate_program(
         UsageError: if a share is none, a kind is none that is drawn, there is no image, two images are the
             same, or the table of sources cannot be read.
     """
-    drawable = kinds_for(executor.program, after_small=small is not None)
+    drawable = _drawable(executor.program, after_small=small is not None)
     if unknown := sorted(set(kinds or ()) - set(drawable)):
         raise UsageError(
             f"Nothing is calibrated on the kind {unknown[0]!r} for this model.",
@@ -303,9 +320,9 @@ def calibrate_program(
     for number, (_, clean) in enumerate(images):
         part = middle(clean, side)
         part = luma8(part) if made_for_grey(cascade.program) else part
-        forms = shown_forms(cascade.program, part, number, after_small=small is not None)
+        forms = shown_forms(cascade.program, part, number, after_small=small is not None, kinds=kinds)
         for form in forms:
-            if (kinds and form.kind not in kinds) or (given_to_small and not given_to_small(form.shown)):
+            if given_to_small and not given_to_small(form.shown):
                 continue
             picture = measure_damaged(cascade, form.clean, form.shown, form.kind, form.applied)
             chosen = empty.class_of(picture.estimates)

@@ -51,6 +51,13 @@ def _light_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatI
     return gaussian_noise(image, sigma, rng), Applied(noise_sigma=sigma)
 
 
+def _strong_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Beyond where `gaussian` ends, so that what it is for does not lie at an edge."""
+    sigma = rng.uniform(32.0, 68.0)
+    noisy = gaussian_noise(image, sigma, rng)
+    return (quantise(noisy) if rng.random() < 0.25 else noisy), Applied(noise_sigma=sigma)
+
+
 def _faint_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     """What is seen in smooth places only."""
     sigma = rng.uniform(0.5, 6.0)
@@ -261,6 +268,7 @@ def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage
 _KINDS: dict[str, Degradation] = {
     "gaussian": _only_gaussian,
     "light_gaussian": _light_gaussian,
+    "strong_gaussian": _strong_gaussian,
     "faint_gaussian": _faint_gaussian,
     "jpeg": _only_jpeg,
     "strong_jpeg": _strong_jpeg,

@@ -1,8 +1,8 @@
 """Which of the shipped models restores an image: a rule on what the blind one sees in a sample of it.
 
 One network for every kind of damage learns each less well than a network for that kind. So there is a second
-one for images without noise (compressed, reduced, soft), a third for noise and nothing else and a fourth for
-grey images, which both look at small images in eight views, and where an image is to be enlarged, one for
+one for images without noise (compressed, reduced, soft), others for noise and nothing else and for
+grey images, which look at small images in eight views, and where an image is to be enlarged, one for
 that scale. Those for enlarged images know clean and sharp ones: what is noisy, compressed or soft is restored
 in its own size first, by one of the first two. The blind network's own estimates, in the image as it came,
 decide: of the noise, and of the compression, because compressed texture looks like noise. Slight compression
@@ -45,6 +45,7 @@ __all__ = [
     "SOFT_AFTER",
     "SOFT_PER_LEVEL",
     "SOFT_TILES",
+    "STRONG_NOISE",
     "AnyRule",
     "Choice",
     "EnlargingRule",
@@ -87,6 +88,9 @@ ALONE_COMPRESSION = 1000
 ALONE_PIXELS = 500_000
 """How many pixels an image has at most that is restored in eight views: a frame of standard video, and parts
 of larger pictures. More would take too long."""
+
+STRONG_NOISE = 38_000
+"""Noise, in thousandths of a level, from which on noise alone has a network of its own (decision 29)."""
 
 GREY_SOFT = 600
 """Blur, in thousandths of a pixel, from which on the model without noise restores a grey image that has
@@ -139,6 +143,9 @@ def shipped_rule(scale: int = 1) -> AnyRule:
             alone_compression=ALONE_COMPRESSION,
             alone_small=zoo.SMALL_NOISE_MODEL,
             alone_pixels=ALONE_PIXELS,
+            alone_strong=zoo.STRONG_NOISE_MODEL,
+            alone_strong_small=zoo.SMALL_STRONG_NOISE_MODEL,
+            alone_strong_from=STRONG_NOISE,
             for_grey=zoo.GREY_MODEL,
             for_grey_small=zoo.SMALL_GREY_MODEL,
             for_grey_pixels=ALONE_PIXELS,

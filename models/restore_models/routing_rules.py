@@ -51,7 +51,9 @@ class Rule:
     `soft_per_level` more for each level of noise, in the `soft_tiles` tiles with the most detail (None: in
     all); None: never. What is noisy and not soft nor grey, and has
     lost less than `alone_compression`, is restored by `alone`, or by `alone_small` if it has at most
-    `alone_pixels`; where there is none, by `noisy` as well. What is grey is restored by `for_grey`, or by
+    `alone_pixels`; where there is none, by `noisy` as well. With at least `alone_strong_from` of noise
+    `alone_strong` takes the place of `alone`, and `alone_strong_small`, or nothing, that of `alone_small`;
+    where there is none, nothing does. What is grey is restored by `for_grey`, or by
     `for_grey_small` if it has at most `for_grey_pixels`, but by `quiet` if it is neither noisy nor compressed
     and has at least `for_grey_soft` of blur (None: that is not asked), and by `for_grey_compressed` and
     `for_grey_compressed_small` likewise if it has lost at least `compressed_from`, or shows that it lost at
@@ -71,6 +73,9 @@ class Rule:
     alone_compression: int = 0
     alone_small: str | None = None
     alone_pixels: int = 0
+    alone_strong: str | None = None
+    alone_strong_small: str | None = None
+    alone_strong_from: int = 0
     for_grey: str | None = None
     for_grey_small: str | None = None
     for_grey_pixels: int = 0
@@ -87,8 +92,9 @@ class Rule:
 
     def models(self) -> tuple[str, ...]:
         """All that it chooses among."""
+        strong = (self.alone_strong, self.alone_strong_small)
         compressed = (self.for_grey_compressed, self.for_grey_compressed_small)
-        others = (self.alone, self.alone_small, self.for_grey, self.for_grey_small, *compressed)
+        others = (self.alone, self.alone_small, *strong, self.for_grey, self.for_grey_small, *compressed)
         return self.noisy, self.quiet, *(name for name in others if name is not None)
 
     def without_grey(self) -> Rule:
@@ -122,9 +128,10 @@ class Rule:
             return Choice(self.quiet, self.noisy)
         if self.alone is None or seen.grey or seen.compression >= self.alone_compression:
             return Choice(self.noisy)
-        if self.alone_small is not None and seen.pixels <= self.alone_pixels:
-            return Choice(self.alone_small)
-        return Choice(self.alone)
+        any_size, small = self.alone, self.alone_small
+        if self.alone_strong is not None and seen.noise >= self.alone_strong_from:
+            any_size, small = self.alone_strong, self.alone_strong_small
+        return Choice(small if small is not None and seen.pixels <= self.alone_pixels else any_size)
 
     def asks_blur(self, seen: Seen) -> bool:
         """Whether `softness` is asked for the blur of an image that looks so, as it came."""

@@ -17,6 +17,7 @@ __all__ = ["DegradationKind", "TrainingConfig", "load_config"]
 DegradationKind = Literal[
     "gaussian",
     "light_gaussian",
+    "strong_gaussian",
     "faint_gaussian",
     "jpeg",
     "strong_jpeg",

@@ -30,6 +30,8 @@ __all__ = [
     "SMALL_GREY_JPEG_MODEL",
     "SMALL_GREY_MODEL",
     "SMALL_NOISE_MODEL",
+    "SMALL_STRONG_NOISE_MODEL",
+    "STRONG_NOISE_MODEL",
     "ModelFile",
     "find_model",
     "import_model",
@@ -49,6 +51,10 @@ NOISE_MODEL = "noise-fine-3"
 """For noise and nothing else, in colour."""
 SMALL_NOISE_MODEL: str | None = "noise-fine-4"
 """The same in eight views, half of them with red and blue exchanged, for images that are not large."""
+STRONG_NOISE_MODEL: str | None = "noise-fine-5"
+"""For strong noise and nothing else, in colour."""
+SMALL_STRONG_NOISE_MODEL: str | None = "noise-fine-6"
+"""The same in eight views as `SMALL_NOISE_MODEL`, for images that are not large."""
 GREY_MODEL: str | None = "grey-fine-1"
 """For grey images, whatever their damage."""
 SMALL_GREY_MODEL: str | None = "grey-fine-2"

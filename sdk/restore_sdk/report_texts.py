@@ -52,11 +52,12 @@ OPERATIONS = {
         "limit, another one for compressed pictures, decides which of two models restores. What is noisy "
         "and, once the noise is taken from the tiles, soft, both restore, one after the other (where the "
         "step has soft_tiles, so many tiles are asked for that, those with the most detail); what is noisy "
-        "and nothing else, in colour, a third restores, what is grey, unless it is only soft, a model for "
-        "grey pictures; of both there is a form for small pictures. Where the picture is to "
-        "be enlarged, one of the first two restores it before, unless both estimates are below limits of "
-        "their own; then the other model says how soft the picture is, and restores it before if it is. All "
-        "of it is in whole numbers and is decided again by verify."
+        "and nothing else, in colour, a third restores, or one for strong noise where the step states "
+        "that, what is grey, unless it is only soft, a model for grey pictures; of all of them there is a "
+        "form for small pictures. Where the picture is to be enlarged, one of the first two restores it "
+        "before, unless both estimates are below limits of their own; then the other model says how soft the "
+        "picture is, and restores it before if it is. All of it is in whole numbers and is decided again "
+        "by verify."
     ),
     "restore_small": (
         "restore_small: as restore, below, but in the size that the source came in, where the picture is "

@@ -10,7 +10,8 @@ none, and such pictures are judged by their damage. Since 0.11 a step may say th
 tiles with the most detail, and how many, are asked for the softness; where it does not, all are. Since 0.13
 there are one or two for grey pictures that were compressed; where a step names none, those for grey pictures
 restore them too. Since 0.14 what such a picture's coefficients show of its compression may count as well;
-where a step has no limit for that, they are not asked.
+where a step has no limit for that, they are not asked. Since 0.16 there are one or two for strong noise and
+nothing else; where a step names none, the others restore that too.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ _SOFT_TILES = "soft_tiles"
 _ALONE, _ALONE_COMPRESSION = "alone", "alone_compression_thousandths"
 _GREY, _PIXELS = "grey", "pixels"
 _OF_SMALL = ("alone_small", "alone_pixels")
+_SINCE_0_16 = ("alone_strong", "alone_strong_from_thousandths", "alone_strong_small")
+_STRONG, _STRONG_FROM, _SMALL_STRONG = _SINCE_0_16
 _FOR_GREY = "for_grey"
 _OF_SMALL_GREY = ("for_grey_small", "for_grey_pixels")
 _FOR_GREY_SOFT = "for_grey_soft_thousandths"
@@ -96,30 +99,6 @@ def make_route_step(
             twice[_SOFT_TILES] = rule.soft_tiles
         if soft_program_sha256 is not None:
             twice["below_program_sha256"] = soft_program_sha256
-    alone: dict[str, Any] = {}
-    if rule.alone is not None:
-        alone = {_ALONE: rule.alone, _ALONE_COMPRESSION: rule.alone_compression, _GREY: seen.grey}
-    if rule.alone_small is not None:
-        alone |= {
-            _PIXELS: seen.pixels,
-            **dict(zip(_OF_SMALL, (rule.alone_small, rule.alone_pixels), strict=True)),
-        }
-    if rule.for_grey is not None:
-        alone |= {_GREY: seen.grey, _FOR_GREY: rule.for_grey}
-        if rule.for_grey_soft is not None:
-            soft = (rule.for_grey_soft, seen.blur, seen.reduction)
-            alone |= dict(zip((_FOR_GREY_SOFT, *_SOFT), soft, strict=True))
-    if rule.for_grey_small is not None:
-        alone |= {
-            _PIXELS: seen.pixels,
-            **dict(zip(_OF_SMALL_GREY, (rule.for_grey_small, rule.for_grey_pixels), strict=True)),
-        }
-    if rule.for_grey_compressed is not None:
-        alone |= {_GREY_COMPRESSED: rule.for_grey_compressed, _GREY_NOISE: rule.for_grey_compressed_noise}
-        if rule.for_grey_compressed_small is not None:
-            alone[_SMALL_GREY_COMPRESSED] = rule.for_grey_compressed_small
-        if rule.for_grey_shown is not None:
-            alone |= {_GREY_SHOWN: rule.for_grey_shown, _SHOWN: seen.shown_compression}
     return Step(
         operation=ROUTE,
         parameters={
@@ -134,9 +113,49 @@ def make_route_step(
             "below": rule.quiet,
             "otherwise": rule.noisy,
             **twice,
-            **alone,
+            **_of_noise_alone(rule, seen),
+            **_of_grey(rule, seen),
         },
     )
+
+
+def _of_noise_alone(rule: Rule, seen: Seen) -> dict[str, Any]:
+    """What a step states of noise alone, where there is a model for it."""
+    if rule.alone is None:
+        return {}
+    alone: dict[str, Any] = {_ALONE: rule.alone, _ALONE_COMPRESSION: rule.alone_compression, _GREY: seen.grey}
+    if rule.alone_small is not None:
+        alone |= {
+            _PIXELS: seen.pixels,
+            **dict(zip(_OF_SMALL, (rule.alone_small, rule.alone_pixels), strict=True)),
+        }
+    if rule.alone_strong is not None:
+        alone |= {_STRONG: rule.alone_strong, _STRONG_FROM: rule.alone_strong_from}
+        if rule.alone_strong_small is not None:
+            alone[_SMALL_STRONG] = rule.alone_strong_small
+    return alone
+
+
+def _of_grey(rule: Rule, seen: Seen) -> dict[str, Any]:
+    """What a step states of grey pictures, where there is a model for them."""
+    if rule.for_grey is None:
+        return {}
+    grey: dict[str, Any] = {_GREY: seen.grey, _FOR_GREY: rule.for_grey}
+    if rule.for_grey_soft is not None:
+        soft = (rule.for_grey_soft, seen.blur, seen.reduction)
+        grey |= dict(zip((_FOR_GREY_SOFT, *_SOFT), soft, strict=True))
+    if rule.for_grey_small is not None:
+        grey |= {
+            _PIXELS: seen.pixels,
+            **dict(zip(_OF_SMALL_GREY, (rule.for_grey_small, rule.for_grey_pixels), strict=True)),
+        }
+    if rule.for_grey_compressed is not None:
+        grey |= {_GREY_COMPRESSED: rule.for_grey_compressed, _GREY_NOISE: rule.for_grey_compressed_noise}
+        if rule.for_grey_compressed_small is not None:
+            grey[_SMALL_GREY_COMPRESSED] = rule.for_grey_compressed_small
+        if rule.for_grey_shown is not None:
+            grey |= {_GREY_SHOWN: rule.for_grey_shown, _SHOWN: seen.shown_compression}
+    return grey
 
 
 def second_look(step: Step, seen: Seen) -> Step | None:
@@ -273,11 +292,21 @@ def _with_noise_alone(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
     if type(compression) is not int:
         return None
     rule = replace(rule, alone=str(route[_ALONE]), alone_compression=compression)
-    if route.keys().isdisjoint(_OF_SMALL):
-        return rule
-    if not isinstance(small, str) or type(pixels) is not int:
+    if not route.keys().isdisjoint(_OF_SMALL):
+        if not isinstance(small, str) or type(pixels) is not int:
+            return None
+        rule = replace(rule, alone_small=small, alone_pixels=pixels)
+    return rule if route.keys().isdisjoint(_SINCE_0_16) else _with_strong_noise(rule, route)
+
+
+def _with_strong_noise(rule: Rule, route: Mapping[str, Any]) -> Rule | None:
+    """As `_with_noise_alone`, of strong noise."""
+    model, start, small = (route.get(name) for name in _SINCE_0_16)
+    if not isinstance(model, str) or type(start) is not int:
         return None
-    return replace(rule, alone_small=small, alone_pixels=pixels)
+    if _SMALL_STRONG in route and not isinstance(small, str):
+        return None
+    return replace(rule, alone_strong=model, alone_strong_from=start, alone_strong_small=small)
 
 
 def _with_grey(rule: Rule, route: Mapping[str, Any]) -> Rule | None:

@@ -363,6 +363,19 @@ def test_grey_noise_is_as_strong_as_it_says(kind: str, rel: float) -> None:
         assert float((worse - image).std()) * 255 == pytest.approx(applied.noise_sigma, rel=0.03, abs=0.2)
 
 
+def test_strong_noise_goes_on_where_other_noise_ends() -> None:
+    image = np.full((96, 96, 3), 0.5, np.float32)
+    sigmas, clipped = [], []
+    for seed in range(60):
+        worse, applied = degrade(image, np.random.default_rng(seed), {"strong_gaussian": 1.0})
+        sigmas.append(applied.noise_sigma)
+        clipped.append(bool(worse.min() >= 0 and worse.max() <= 1))
+        assert float((worse - image).std()) * 255 == pytest.approx(applied.noise_sigma, rel=0.12)
+    assert 32 <= min(sigmas) < 36
+    assert 64 < max(sigmas) <= 68
+    assert 5 <= sum(clipped) <= 25, "a quarter is as a file holds it"
+
+
 def test_patches_for_a_grey_network_are_grey_and_damaged_in_grey() -> None:
     photographs = [(_picture(160, 160) * 255).astype(np.uint8)]
     shares = {"gaussian": 1.0, "mixed": 1.0, "jpeg": 1.0}

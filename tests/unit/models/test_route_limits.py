@@ -65,6 +65,18 @@ def test_limits_of_pictures_in_their_size(script: ModuleType) -> None:
     assert found["compressed_from"]["0"] == 0.5
 
 
+def test_limits_of_strong_noise(script: ModuleType) -> None:
+    plain = replace(SMALL, alone="alone", alone_compression=9000)
+    rule = replace(plain, alone_strong="strong", alone_strong_from=38_000)
+    case = script.Case(35, None, 0.0, Seen(36_000, 0), {Choice("alone"): 1.0, Choice("strong"): 1.5})
+    twice = {Choice("quiet"): 0.0, Choice("noisy"): 0.0}
+    case = replace(case, gains={**twice, **case.gains})
+    found = script.summary([case], rule)
+    assert found["rule"] == 1.0
+    assert (found["alone_strong_from"]["35000"], found["alone_strong_from"]["40000"]) == (1.5, 1.0)
+    assert script.summary([case], plain)["alone_strong_from"] == {}
+
+
 def test_limits_of_compressed_grey_pictures(script: ModuleType) -> None:
     grey = replace(SMALL, for_grey="grey", for_grey_compressed="jpeg", for_grey_compressed_noise=2000)
     seen = Seen(3000, 40_000, grey=True)
@@ -83,7 +95,7 @@ def test_limits_of_compressed_grey_pictures(script: ModuleType) -> None:
 @pytest.mark.skipif(not any(model["shipped"] for model in list_models()), reason="no weights are shipped")
 @pytest.mark.parametrize(
     ("scale", "ways", "options"),
-    [(1, 5, []), (1, 7, ["--grey"]), (1, 5, ["--grey", "--one-view"]), (4, 3, [])],
+    [(1, 7, []), (1, 7, ["--grey"]), (1, 5, ["--grey", "--one-view"]), (4, 3, [])],
 )
 def test_it_restores_in_every_way(
     script: ModuleType,

@@ -84,6 +84,28 @@ def test_noise_alone_has_a_model_of_its_own(seen: Seen, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Seen(40_000, 4999, pixels=1000), "small strong"),
+        (Seen(40_000, 4999, pixels=1001), "strong"),
+        (Seen(39_999, 4999, pixels=1000), "small"),
+        (Seen(39_999, 0, pixels=1001), "alone"),
+        (Seen(40_000, 5000, pixels=1000), "noisy"),
+    ],
+)
+def test_strong_noise_alone_has_a_model_of_its_own(seen: Seen, expected: str) -> None:
+    former = Rule("noisy", "quiet", 2000, 12_000, 9000, alone="alone", alone_compression=5000)
+    former = replace(former, alone_small="small", alone_pixels=1000)
+    rule = replace(former, alone_strong="strong", alone_strong_small="small strong", alone_strong_from=40_000)
+    assert rule.choose(seen) == Choice(expected)
+    assert rule.choose(replace(seen, grey=True)) == Choice("noisy")
+    assert former.choose(seen) == Choice(expected.replace("small strong", "small").replace("strong", "alone"))
+    any_size = replace(rule, alone_strong_small=None)
+    assert any_size.choose(seen) == Choice(expected.replace("small strong", "strong"))
+    assert rule.models() == ("noisy", "quiet", "alone", "small", "strong", "small strong")
+
+
+@pytest.mark.parametrize(
     "seen", [Seen(0, 0), Seen(2000, 0), Seen(2000, 5000), Seen(2000, 0, blur_after=9000)]
 )
 def test_grey_images_have_models_of_their_own(seen: Seen) -> None:

@@ -23,6 +23,7 @@ from restore_sdk.restoration import Restoration, restore
 
 NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 ALONE, SMALL = "tiny-alone", "tiny-alone-small"
+STRONG, SMALL_STRONG = "tiny-strong", "tiny-strong-small"
 GREY, SMALL_GREY = "tiny-grey", "tiny-grey-small"
 GREY_JPEG, SMALL_GREY_JPEG = "tiny-grey-jpeg", "tiny-grey-jpeg-small"
 
@@ -63,6 +64,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
     monkeypatch.setattr(zoo, "QUIET_MODEL", QUIET)
     monkeypatch.setattr(zoo, "NOISE_MODEL", ALONE)
     monkeypatch.setattr(zoo, "SMALL_NOISE_MODEL", SMALL)
+    monkeypatch.setattr(zoo, "STRONG_NOISE_MODEL", STRONG)
+    monkeypatch.setattr(zoo, "SMALL_STRONG_NOISE_MODEL", SMALL_STRONG)
     monkeypatch.setattr(routing, "ALONE_COMPRESSION", 0)
     monkeypatch.setattr(zoo, "GREY_MODEL", GREY)
     monkeypatch.setattr(zoo, "SMALL_GREY_MODEL", SMALL_GREY)
@@ -81,6 +84,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Restor
         _install(home / "models", ENLARGES2, says_noise=0.0, seed=3, scale=2)
         _install(home / "models", ALONE, says_noise=says_noise, seed=4)
         _install(home / "models", SMALL, says_noise=says_noise, seed=4, views=8)
+        _install(home / "models", STRONG, says_noise=says_noise, seed=7)
+        _install(home / "models", SMALL_STRONG, says_noise=says_noise, seed=7, views=8)
         _install(home / "models", GREY, says_noise=says_noise, seed=5, grey=True)
         _install(home / "models", SMALL_GREY, says_noise=says_noise, seed=5, views=8, grey=True)
         _install(home / "models", GREY_JPEG, says_noise=says_noise, seed=6, grey=True)

@@ -20,6 +20,7 @@ from restore_sdk.restoration import Restoration
 
 NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 ALONE, SMALL = "tiny-alone", "tiny-alone-small"
+STRONG, SMALL_STRONG = "tiny-strong", "tiny-strong-small"
 GREY, SMALL_GREY = "tiny-grey", "tiny-grey-small"
 GREY_JPEG, SMALL_GREY_JPEG = "tiny-grey-jpeg", "tiny-grey-jpeg-small"
 
@@ -204,6 +205,48 @@ def test_noise_alone_has_a_model_of_its_own(
         assert any(problem in one for one in found.contradicted), (name, value, found)
 
 
+@pytest.mark.parametrize(
+    ("says_noise", "pixels", "chosen"),
+    [(1.52, 10**6, SMALL_STRONG), (1.52, 1, STRONG), (1.5, 10**6, SMALL), (1.5, 1, ALONE)],
+)
+def test_strong_noise_has_a_model_of_its_own(
+    run: Callable[..., Restoration],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says_noise: float,
+    pixels: int,
+    chosen: str,
+) -> None:
+    """From 38 levels on, which is 1.52 times 25."""
+    monkeypatch.setattr(routing, "ALONE_COMPRESSION", 8000)
+    monkeypatch.setattr(routing, "ALONE_PIXELS", pixels)
+    done = run(says_noise)
+    body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
+    route = body.plan[0].parameters
+    assert body.plan[-1].parameters["model"] == chosen
+    assert (route["alone_strong"], route["alone_strong_small"]) == (STRONG, SMALL_STRONG)
+
+    def contradicted(parameters: dict[str, Any]) -> tuple[str, ...]:
+        changed = body.plan[0].model_copy(update={"parameters": parameters})
+        forged = body.model_copy(update={"plan": [changed, *body.plan[1:]]})
+        return recompute(forged, evidence, result).contradicted
+
+    assert contradicted(route) == ()
+    strong = chosen in (STRONG, SMALL_STRONG)
+    for name, value, problem in (
+        ("alone_strong_from_thousandths", 10**6 if strong else 0, "not the one that its own rule chooses"),
+        ("alone_strong_from_thousandths", 1.5, "the rule by which its model was chosen is none"),
+        ("alone_strong", None, "the rule by which its model was chosen is none"),
+        ("alone_strong_small", 1, "the rule by which its model was chosen is none"),
+    ):
+        assert any(problem in one for one in contradicted({**route, name: value})), (name, value)
+    earlier = {name: said for name, said in route.items() if not name.startswith("alone_strong")}
+    assert len(earlier) == len(route) - 3
+    assert bool(contradicted(earlier)) == strong, "a record from before it is judged without it"
+    any_size = {name: said for name, said in route.items() if name != "alone_strong_small"}
+    assert bool(contradicted(any_size)) == (chosen == SMALL_STRONG)
+
+
 def test_a_record_from_before_noise_alone_counted_is_judged_without_it(
     run: Callable[..., Restoration], tmp_path: Path
 ) -> None:
@@ -215,7 +258,7 @@ def test_a_record_from_before_noise_alone_counted_is_judged_without_it(
         if name not in ("pixels", "grey", "blur_thousandths", "reduction_thousandths")
         and not name.startswith(("alone", "for_grey", "shown_"))
     }
-    assert len(kept) == len(body.plan[0].parameters) - 17
+    assert len(kept) == len(body.plan[0].parameters) - 20
     route = body.plan[0].model_copy(update={"parameters": kept})
     found = recompute(
         body.model_copy(update={"plan": [route, *body.plan[1:]]}), evidence, result.read_bytes()

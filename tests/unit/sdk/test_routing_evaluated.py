@@ -18,7 +18,8 @@ NOISY, QUIET, ENLARGES2 = "tiny-noisy", "tiny-quiet", "tiny-enlarge2"
 ALONE, SMALL = "tiny-alone", "tiny-alone-small"
 GREY, SMALL_GREY = "tiny-grey", "tiny-grey-small"
 GREY_JPEG, SMALL_GREY_JPEG = "tiny-grey-jpeg", "tiny-grey-jpeg-small"
-ALL = (NOISY, QUIET, ALONE, SMALL, GREY, SMALL_GREY, GREY_JPEG, SMALL_GREY_JPEG, ENLARGES2)
+STRONG = ("tiny-strong", "tiny-strong-small")
+ALL = (NOISY, QUIET, ALONE, SMALL, *STRONG, GREY, SMALL_GREY, GREY_JPEG, SMALL_GREY_JPEG, ENLARGES2)
 
 
 @pytest.mark.parametrize("suite", ["gaussian", "jpeg", "estimate"])
