@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from restore_manifests.errors import UsageError
 from restore_models.degradation_kinds import check_available, degrade
-from restore_models.degradations import FloatImage, jpeg
+from restore_models.degradations import FloatImage, jpeg, quantise
 from restore_models.fonts import Font, FontSource, find_fonts
 from restore_models.rendered_text import TextKind, render_text
 from restore_models.shared_pictures import SharedPictures
@@ -25,6 +25,7 @@ __all__ = [
     "Batch",
     "PageKind",
     "PatchSource",
+    "as_film",
     "as_grey",
     "as_scanned",
     "detail",
@@ -131,6 +132,7 @@ class PatchSource:
         grey: bool = False,
         tone_share: float = 0.0,
         scan_share: float = 0.0,
+        film_share: float = 0.0,
     ) -> None:
         check_available(shares)
         self._seed = seed
@@ -143,6 +145,7 @@ class PatchSource:
         self._shrunk_share = shrunk_share
         self._tone_share = tone_share
         self._scan_share = scan_share
+        self._film_share = film_share
         self._photographs: Sequence[NDArray[np.uint8]] = photographs
         areas = np.array([image.shape[0] * image.shape[1] for image in photographs], dtype=np.float64)
         # The square root: large photographs count more, but do not crowd out the small ones.
@@ -224,6 +227,8 @@ class PatchSource:
             result = other_tones(result, look)
         if look.random() < self._scan_share:
             result = as_scanned(result, look)
+        elif self._film_share and look.random() < self._film_share:
+            result = as_film(result, look)
         return as_grey(result) if rng.random() < self._grey_share else result
 
     def _photograph_crop(self, rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
@@ -256,9 +261,14 @@ def as_scanned(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
     (height, width, 3) RGB in [0, 1]. Photographs that were made small are sharper and cleaner than most.
     """
+    return jpeg(as_film(image, rng), int(rng.integers(75, 97)))
+
+
+def as_film(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """As `as_scanned`, but not compressed: for networks that learn to undo compression."""
     soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
     grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 2.0) / 255.0)
-    return jpeg(soft + cv2.GaussianBlur(grain, (0, 0), 0.6), int(rng.integers(75, 97)))
+    return quantise(soft + cv2.GaussianBlur(grain, (0, 0), 0.6))
 
 
 def as_grey(image: FloatImage) -> FloatImage:

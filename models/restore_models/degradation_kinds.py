@@ -51,6 +51,13 @@ def _light_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatI
     return gaussian_noise(image, sigma, rng), Applied(noise_sigma=sigma)
 
 
+def _light_clipped_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """Light noise, in every second patch as a file holds it: what was above white or below black is gone."""
+    sigma = rng.uniform(0.5, 40.0)
+    noisy = gaussian_noise(image, sigma, rng)
+    return (quantise(noisy) if rng.random() < 0.5 else noisy), Applied(noise_sigma=sigma)
+
+
 def _strong_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     """Beyond where `gaussian` ends, so that what it is for does not lie at an edge."""
     sigma = rng.uniform(32.0, 68.0)
@@ -268,6 +275,7 @@ def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage
 _KINDS: dict[str, Degradation] = {
     "gaussian": _only_gaussian,
     "light_gaussian": _light_gaussian,
+    "light_clipped_gaussian": _light_clipped_gaussian,
     "strong_gaussian": _strong_gaussian,
     "faint_gaussian": _faint_gaussian,
     "jpeg": _only_jpeg,

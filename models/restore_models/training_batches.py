@@ -54,6 +54,7 @@ def patch_source(config: TrainingConfig, photographs: list[NDArray[np.uint8]], s
         grey=config.grey,
         tone_share=config.tone_share,
         scan_share=config.scan_share,
+        film_share=config.film_share,
     )
 
 

@@ -17,6 +17,7 @@ __all__ = ["DegradationKind", "TrainingConfig", "load_config"]
 DegradationKind = Literal[
     "gaussian",
     "light_gaussian",
+    "light_clipped_gaussian",
     "strong_gaussian",
     "faint_gaussian",
     "jpeg",
@@ -118,6 +119,8 @@ class TrainingConfig(BaseModel):
     scan_share: float = Field(default=0.0, ge=0, le=1)
     """Share of patches that are first made as if scanned from film and compressed, see `data.as_scanned`:
     photographs that were made small are sharper than most pictures."""
+    film_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the other patches that are made as soft and grainy, but not compressed, see `data.as_film`."""
     page_share: float = Field(default=0.06, ge=0, le=1)
     page_kinds: dict[Literal["letters", "document", "receipt", "plate", "sign"], float] = {"letters": 1.0}
     """What is rendered for `page_share`; the keys are `data.PageKind`."""

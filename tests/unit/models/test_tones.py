@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restore_models.data import Batch, PatchSource, as_scanned, other_tones
+from restore_models.data import Batch, PatchSource, as_film, as_scanned, other_tones
+from restore_models.degradations import FloatImage, jpeg
 
 
-def _batch(tone_share: float = 0.0, scan_share: float = 0.0, grey_share: float = 0.0) -> Batch:
+def _batch(
+    tone_share: float = 0.0, scan_share: float = 0.0, grey_share: float = 0.0, film_share: float = 0.0
+) -> Batch:
     photographs = [np.random.default_rng(9).integers(0, 256, (200, 240, 3)).astype(np.uint8)]
     source = PatchSource(
         photographs,
@@ -22,11 +27,12 @@ def _batch(tone_share: float = 0.0, scan_share: float = 0.0, grey_share: float =
         cropped_share=0.5,
         tone_share=tone_share,
         scan_share=scan_share,
+        film_share=film_share,
     )
     return source.batch(5, 24, 64)
 
 
-@pytest.mark.parametrize("name", ["tone_share", "scan_share"])
+@pytest.mark.parametrize("name", ["tone_share", "scan_share", "film_share"])
 def test_a_share_of_the_patches_looks_otherwise_and_the_rest_as_without(name: str) -> None:
     plain, some, all_of_them = _batch(), _batch(**{name: 0.5}), _batch(**{name: 1.0})
     alike = [bool((one == other).all()) for one, other in zip(plain.clean, some.clean, strict=True)]
@@ -63,10 +69,13 @@ def test_channels_come_in_every_order() -> None:
     assert len(orders) == 6
 
 
-def test_a_scan_is_softer_than_the_picture_and_near_it() -> None:
+@pytest.mark.parametrize("kept", [as_scanned, as_film])
+def test_a_scan_is_softer_than_the_picture_and_near_it(
+    kept: Callable[[FloatImage, np.random.Generator], FloatImage],
+) -> None:
     stripes = np.tile(np.repeat(np.float32([[0.2, 0.7]]), 4, axis=1), (64, 8))
     picture = np.ascontiguousarray(np.repeat(stripes[:, :, None], 3, axis=2))
-    scans = [as_scanned(picture, np.random.default_rng(number)) for number in range(8)]
+    scans = [kept(picture, np.random.default_rng(number)) for number in range(8)]
     for scan in scans:
         assert scan.shape == picture.shape
         assert scan.dtype == np.float32
@@ -77,3 +86,9 @@ def test_a_scan_is_softer_than_the_picture_and_near_it() -> None:
         edges = cv2.Laplacian(scan.mean(axis=2), cv2.CV_32F)
         assert np.abs(edges).max() < np.abs(cv2.Laplacian(picture.mean(axis=2), cv2.CV_32F)).max()
     assert len({scan.tobytes() for scan in scans}) == 8
+
+
+def test_film_is_what_a_scan_was_before_it_was_compressed() -> None:
+    picture = np.random.default_rng(4).random((64, 64, 3), dtype=np.float32)
+    film, scan = (kept(picture, np.random.default_rng(7)) for kept in (as_film, as_scanned))
+    assert any((jpeg(film, quality) == scan).all() for quality in range(75, 97))
