@@ -49,7 +49,7 @@ BLUR = (0.5, 0.8, 1.2, 2.0)
 """Sigma in pixels; without noise, and at the last two qualities."""
 NOISY_BLUR = (2, 5, 12, 25, 50)
 """Noise of what is blurred as well."""
-STRONG = (20_000, 25_000, 30_000, 35_000, 40_000, 45_000)
+STRONG = (20_000, 25_000, 30_000, 35_000, 40_000, 46_000, 52_000)
 """Limits tried for strong noise, in thousandths of a level."""
 LIMITS = (0, 500, 1000, 1500, 2000, 3000, 4000, 6000, 9000, 12_000, 20_000)
 SOFT = (100, 250, 400, 600, 800, 1200, 10_000)

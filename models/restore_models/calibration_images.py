@@ -67,7 +67,7 @@ grid of the clean picture. Light noise counts twice, and faint noise besides: mo
 `enlarged` is what `restore run --scale` gives the network, and `reduced_mixed` what has been scanned, made
 small and saved. What a picture suffers follows from its number and the place of the kind in `_ALL_KINDS`:
 new ones come last."""
-NAMED_KINDS = ("strong_gaussian",)
+NAMED_KINDS = ("strong_gaussian", "light_clipped_gaussian", "strong_clipped_gaussian")
 """Drawn where they are named only, for programs that are for that damage."""
 SIDE = 256
 ENLARGED_KINDS = ("enlarged2", "enlarged4", "worn_enlarged2", "worn_enlarged4")

@@ -65,6 +65,13 @@ def _strong_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[Float
     return (quantise(noisy) if rng.random() < 0.25 else noisy), Applied(noise_sigma=sigma)
 
 
+def _strong_clipped_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+    """As `_strong_gaussian`, and every second patch as a file holds it, like `_light_clipped_gaussian`."""
+    sigma = rng.uniform(36.0, 72.0)
+    noisy = gaussian_noise(image, sigma, rng)
+    return (quantise(noisy) if rng.random() < 0.5 else noisy), Applied(noise_sigma=sigma)
+
+
 def _faint_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
     """What is seen in smooth places only."""
     sigma = rng.uniform(0.5, 6.0)
@@ -277,6 +284,7 @@ _KINDS: dict[str, Degradation] = {
     "light_gaussian": _light_gaussian,
     "light_clipped_gaussian": _light_clipped_gaussian,
     "strong_gaussian": _strong_gaussian,
+    "strong_clipped_gaussian": _strong_clipped_gaussian,
     "faint_gaussian": _faint_gaussian,
     "jpeg": _only_jpeg,
     "strong_jpeg": _strong_jpeg,

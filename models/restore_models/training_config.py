@@ -19,6 +19,7 @@ DegradationKind = Literal[
     "light_gaussian",
     "light_clipped_gaussian",
     "strong_gaussian",
+    "strong_clipped_gaussian",
     "faint_gaussian",
     "jpeg",
     "strong_jpeg",

@@ -189,12 +189,15 @@ def test_the_map_is_the_scaled_interval_and_half_a_level_on_each_side(program: P
 # ---- calibrating -----------------------------------------------------------------------------------------
 
 
-def test_strong_noise_is_drawn_where_it_is_named(program: Program, tmp_path: Path) -> None:
+def test_noise_for_some_models_is_drawn_where_it_is_named(program: Program, tmp_path: Path) -> None:
     runner, folder = Careful(program), _pictures(tmp_path / "set", 2)
-    found = calibrate_program(runner, folder, kinds=["strong_gaussian", "gaussian"], side=32)
-    assert set(found.damage) == {"strong_gaussian", "gaussian"}
+    kinds = ["strong_gaussian", "gaussian", "light_clipped_gaussian"]
+    found = calibrate_program(runner, folder, kinds=kinds, side=32)
+    assert set(found.damage) == set(kinds)
     low, high = found.damage["strong_gaussian"]["noise_sigma"]
     assert 32 <= low < high <= 68
+    low, high = found.damage["light_clipped_gaussian"]["noise_sigma"]
+    assert 0.5 <= low < high <= 40
     enlarging = Careful(replace(program, notes={**program.notes, "scale": 2}))
     with pytest.raises(UsageError, match="Nothing is calibrated on the kind 'strong_gaussian'"):
         calibrate_program(enlarging, folder, kinds=["strong_gaussian"], side=32)

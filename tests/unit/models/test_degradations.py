@@ -363,17 +363,27 @@ def test_grey_noise_is_as_strong_as_it_says(kind: str, rel: float) -> None:
         assert float((worse - image).std()) * 255 == pytest.approx(applied.noise_sigma, rel=0.03, abs=0.2)
 
 
-def test_strong_noise_goes_on_where_other_noise_ends() -> None:
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "as_files"),
+    [
+        ("strong_gaussian", (32, 36), (64, 68), (5, 25)),
+        ("light_clipped_gaussian", (0.5, 4), (36, 40), (20, 40)),
+    ],
+)
+def test_noise_of_its_strengths_a_share_of_it_as_a_file_holds_it(
+    kind: str, low: tuple[float, float], high: tuple[float, float], as_files: tuple[int, int]
+) -> None:
     image = np.full((96, 96, 3), 0.5, np.float32)
-    sigmas, clipped = [], []
+    sigmas, rounded = [], []
     for seed in range(60):
-        worse, applied = degrade(image, np.random.default_rng(seed), {"strong_gaussian": 1.0})
+        worse, applied = degrade(image, np.random.default_rng(seed), {kind: 1.0})
         sigmas.append(applied.noise_sigma)
-        clipped.append(bool(worse.min() >= 0 and worse.max() <= 1))
+        rounded.append(bool(np.allclose(worse * 255, np.rint(worse * 255), atol=1e-3)))
+        assert not rounded[-1] or (worse.min() >= 0 and worse.max() <= 1)
         assert float((worse - image).std()) * 255 == pytest.approx(applied.noise_sigma, rel=0.12)
-    assert 32 <= min(sigmas) < 36
-    assert 64 < max(sigmas) <= 68
-    assert 5 <= sum(clipped) <= 25, "a quarter is as a file holds it"
+    assert low[0] <= min(sigmas) < low[1]
+    assert high[0] < max(sigmas) <= high[1]
+    assert as_files[0] <= sum(rounded) <= as_files[1]
 
 
 def test_patches_for_a_grey_network_are_grey_and_damaged_in_grey() -> None:
