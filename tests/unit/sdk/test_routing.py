@@ -217,7 +217,8 @@ def test_strong_noise_has_a_model_of_its_own(
     pixels: int,
     chosen: str,
 ) -> None:
-    """From 38 levels on, which is 1.52 times 25."""
+    """From a limit on, here 38 levels: what the weights say times 25."""
+    monkeypatch.setattr(routing, "STRONG_NOISE", 38_000)
     monkeypatch.setattr(routing, "ALONE_COMPRESSION", 8000)
     monkeypatch.setattr(routing, "ALONE_PIXELS", pixels)
     done = run(says_noise)
