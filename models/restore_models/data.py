@@ -227,7 +227,7 @@ class PatchSource:
             result = other_tones(result, look)
         if look.random() < self._scan_share:
             result = as_scanned(result, look)
-        elif self._film_share and look.random() < self._film_share:
+        elif look.random() < self._film_share:
             result = as_film(result, look)
         return as_grey(result) if rng.random() < self._grey_share else result
 

@@ -39,43 +39,16 @@ def _rms(noisy: FloatImage, quiet: FloatImage) -> float:
     return float(np.sqrt(np.mean((noisy - quiet) ** 2)) * 255.0)
 
 
-def _only_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-    sigma = rng.uniform(0.0, 55.0)
-    noisy = gaussian_noise(image, sigma, rng)
-    return (quantise(noisy) if rng.random() < 0.25 else noisy), Applied(noise_sigma=sigma)
+def _gaussian(low: float, high: float, as_files: float = 0.0) -> Degradation:
+    """Noise of `low` to `high` levels, a share of it as in a file: rounded, cut off at black and white."""
 
+    def degraded(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
+        sigma = rng.uniform(low, high)
+        noisy = gaussian_noise(image, sigma, rng)
+        kept = bool(as_files) and rng.random() < as_files
+        return (quantise(noisy) if kept else noisy), Applied(noise_sigma=sigma)
 
-def _light_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-    """Where most photographs are, and where a network trained evenly lags."""
-    sigma = rng.uniform(5.0, 30.0)
-    return gaussian_noise(image, sigma, rng), Applied(noise_sigma=sigma)
-
-
-def _light_clipped_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-    """Light noise, in every second patch as a file holds it: what was above white or below black is gone."""
-    sigma = rng.uniform(0.5, 40.0)
-    noisy = gaussian_noise(image, sigma, rng)
-    return (quantise(noisy) if rng.random() < 0.5 else noisy), Applied(noise_sigma=sigma)
-
-
-def _strong_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-    """Beyond where `gaussian` ends, so that what it is for does not lie at an edge."""
-    sigma = rng.uniform(32.0, 68.0)
-    noisy = gaussian_noise(image, sigma, rng)
-    return (quantise(noisy) if rng.random() < 0.25 else noisy), Applied(noise_sigma=sigma)
-
-
-def _strong_clipped_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-    """As `_strong_gaussian`, and every second patch as a file holds it, like `_light_clipped_gaussian`."""
-    sigma = rng.uniform(36.0, 72.0)
-    noisy = gaussian_noise(image, sigma, rng)
-    return (quantise(noisy) if rng.random() < 0.5 else noisy), Applied(noise_sigma=sigma)
-
-
-def _faint_gaussian(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
-    """What is seen in smooth places only."""
-    sigma = rng.uniform(0.5, 6.0)
-    return gaussian_noise(image, sigma, rng), Applied(noise_sigma=sigma)
+    return degraded
 
 
 def _only_jpeg(image: FloatImage, rng: np.random.Generator) -> tuple[FloatImage, Applied]:
@@ -280,12 +253,15 @@ def _untouched(image: FloatImage, _rng: np.random.Generator) -> tuple[FloatImage
 
 
 _KINDS: dict[str, Degradation] = {
-    "gaussian": _only_gaussian,
-    "light_gaussian": _light_gaussian,
-    "light_clipped_gaussian": _light_clipped_gaussian,
-    "strong_gaussian": _strong_gaussian,
-    "strong_clipped_gaussian": _strong_clipped_gaussian,
-    "faint_gaussian": _faint_gaussian,
+    "gaussian": _gaussian(0.0, 55.0, as_files=0.25),
+    # Where most photographs are, and where a network trained evenly lags.
+    "light_gaussian": _gaussian(5.0, 30.0),
+    "light_clipped_gaussian": _gaussian(0.5, 40.0, as_files=0.5),
+    # Beyond where `gaussian` ends, so that what these are for does not lie at an edge.
+    "strong_gaussian": _gaussian(32.0, 68.0, as_files=0.25),
+    "strong_clipped_gaussian": _gaussian(36.0, 72.0, as_files=0.5),
+    # Seen in smooth places only.
+    "faint_gaussian": _gaussian(0.5, 6.0),
     "jpeg": _only_jpeg,
     "strong_jpeg": _strong_jpeg,
     "enlarged": _enlarged,
