@@ -35,6 +35,7 @@ def test_there_are_releases() -> None:
         "0.14.0",
         "0.15.0",
         "0.16.0",
+        "0.17.0",
     } <= set(RELEASES)
 
 
