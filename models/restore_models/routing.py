@@ -89,8 +89,8 @@ ALONE_PIXELS = 500_000
 """How many pixels an image has at most that is restored in eight views: a frame of standard video, and parts
 of larger pictures. More would take too long."""
 
-STRONG_NOISE = 46_000
-"""Noise, in thousandths of a level, from which on it has a network of its own (decisions 29, 30)."""
+STRONG_NOISE = 20_000
+"""Noise, in thousandths of a level, from which on it has a network of its own (decisions 29 to 31)."""
 
 GREY_SOFT = 600
 """Blur, in thousandths of a pixel, from which on the model without noise restores a grey image that has
