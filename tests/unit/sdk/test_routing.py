@@ -177,6 +177,7 @@ def test_noise_alone_has_a_model_of_its_own(
     """`pixels`: how many are few. Compression counts from 8 points on."""
     monkeypatch.setattr(routing, "ALONE_COMPRESSION", 8000)
     monkeypatch.setattr(routing, "ALONE_PIXELS", pixels)
+    monkeypatch.setattr(routing, "STRONG_NOISE", 38_000)
     done = run(*says)
     body, evidence, result = _body(done), open_evidence(tmp_path / "picture.png"), done.result.read_bytes()
     assert body.plan[-1].parameters["model"] == body.models[0].id == chosen
