@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from restore_models import routing, zoo
+from restore_models.architecture import ESTIMATES
 from restore_models.calibration import read_calibration
 from restore_models.program import Program, made_for_grey, made_for_scale
 from restore_models.resample import FACTORS
@@ -294,6 +295,29 @@ def test_the_quiet_model_is_calibrated_for_what_the_route_gives_it(tmp_path: Pat
     quiet, noisy = (zoo.open_model(name, tmp_path)[1] for name in (rule.quiet, rule.noisy))
     for first in (None, noisy.program_sha256()):
         assert read_calibration(quiet, first) is not None
+
+
+@pytest.mark.parametrize(
+    ("levels", "strength", "name"),
+    [
+        (5, "NOISE", "noise"),
+        (19, "NOISE", "noise"),
+        (20, "STRONG_NOISE", "strong noise"),
+        (60, "STRONG_NOISE", "strong noise"),
+    ],
+)
+def test_noise_alone_goes_to_models_with_a_guarantee_for_it(
+    levels: int, strength: str, name: str, tmp_path: Path
+) -> None:
+    """In colour and nothing else; in eight views where the picture is small."""
+    for pixels, which in ((routing.ALONE_PIXELS + 1, strength), (routing.ALONE_PIXELS, f"SMALL_{strength}")):
+        chosen = shipped_rule().choose(Seen(noise=levels * 1000, compression=0, pixels=pixels))
+        assert chosen == Choice(getattr(zoo, f"{which}_MODEL"))
+        calibration = read_calibration(zoo.open_model(chosen.model, tmp_path)[1])
+        assert calibration is not None
+        found = calibration.class_of({**dict.fromkeys(ESTIMATES, 0), "noise_sigma": levels * 40})
+        assert found is not None
+        assert (found.name, found.scale_64ths is not None) == (name, True)
 
 
 @pytest.mark.parametrize(
